@@ -1,0 +1,1 @@
+"""AgentSpec to crewai.Agent, and the loop that drives one."""

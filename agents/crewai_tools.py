@@ -1,0 +1,106 @@
+"""Classes of crewai-tools by name, made into our tools. The package is imported only when YAML names one."""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from crewai.tools import BaseTool
+from pydantic import ValidationError
+
+from muster import ToolContext
+from project.errors import AppError
+from project.spec import ToolUse
+from tools.tool import Tool
+
+_TIMEOUT_SECONDS = 120.0
+
+# What the well-known ones do; any other counts as the worst: it sends, must not be done twice, returns what anyone wrote.
+_EFFECTS = {
+    "FileReadTool": ("read", "safe"),
+    "DirectoryReadTool": ("read", "safe"),
+    "DirectorySearchTool": ("read", "safe"),
+    "FileWriterTool": ("write", "safe"),
+    "ScrapeWebsiteTool": ("read", "safe"),
+    "ScrapeElementFromWebsiteTool": ("read", "safe"),
+    "SerperDevTool": ("read", "safe"),
+    "WebsiteSearchTool": ("read", "safe"),
+    "ArxivPaperTool": ("read", "safe"),
+}
+
+
+def load_crewai_tool(use: ToolUse, project: Path) -> Tool:
+    """Make the crewai-tools class that `use` names, with its settings as constructor arguments, into a tool.
+
+    Never prompts: a missing package or key is an AppError that says so.
+    """
+    with _no_questions():
+        try:
+            package = importlib.import_module("crewai_tools")
+            made = getattr(package, use.name)(**use.settings)
+        except AttributeError as error:
+            raise AppError(f"crewai-tools has no {use.name}", fix="`muster tools` lists what there is") from error
+        except (SystemExit, EOFError, ImportError) as error:
+            text = _first_line(error) or "a package it needs is not installed"
+            raise AppError(f"tool {use.name} can't be used: {text}", fix=f"install what {use.name} needs") from error
+        except ValidationError as error:
+            shown = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise AppError(f"tool {use.name}: {shown}", fix="give it as a setting of the tool in YAML") from error
+        except Exception as error:
+            raise AppError(f"tool {use.name} can't be made: {_first_line(error)}") from error
+    return _wrap(use.name, cast(BaseTool, made), project)
+
+
+def _wrap(class_name: str, made: BaseTool, project: Path) -> Tool:
+    effect, repeat = _EFFECTS.get(class_name, ("send", "once"))
+    schema: dict[str, Any] = made.args_schema.model_json_schema()
+    parameters = {key: schema[key] for key in ("type", "properties", "required", "$defs") if key in schema}
+
+    def check(arguments: object) -> list[str]:
+        try:
+            made.args_schema.model_validate(arguments)
+        except ValidationError as error:
+            return [f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}" for item in error.errors()]
+        return []
+
+    def call(arguments: dict[str, Any], _context: ToolContext) -> str:
+        result: Any = made.run(**arguments)
+        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
+
+    return Tool(
+        name=_snake(made.name),
+        description=made.description,
+        parameters=parameters,
+        effect=effect,
+        repeat=repeat,
+        returns="untrusted",
+        private=False,
+        timeout_seconds=_TIMEOUT_SECONDS,
+        checker=check,
+        runner=call,
+    )
+
+
+def _snake(name: str) -> str:
+    return "_".join("".join(c if c.isalnum() else " " for c in name).lower().split())[:64]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else ""
+
+
+@contextmanager
+def _no_questions() -> Iterator[None]:
+    # Seventeen of these classes ask on the terminal, when they are made, whether to install a package.
+    kept = sys.stdin
+    with open(os.devnull) as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = kept

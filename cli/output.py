@@ -1,0 +1,75 @@
+"""What the terminal shows: errors, JSON, tables, plain or rich as the terminal can."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from project.errors import AppError
+
+
+def print_error(error: AppError) -> None:
+    """Print every problem, one a line, then the hints."""
+    for problem in error.problems:
+        say(str(problem))
+    fixes = error.fixes()
+    if fixes:
+        say("")
+    for fix in fixes:
+        say(f"hint: {fix}")
+
+
+def say(text: str) -> None:
+    """Print a line to stderr: progress, hints, questions; never the result."""
+    write(sys.stderr, f"{text}\n")
+
+
+def result(text: str) -> None:
+    """Print the result to the process's own stdout, wherever `print` leads just now."""
+    write(sys.__stdout__ or sys.stdout, text if text.endswith("\n") else f"{text}\n")
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document to stdout."""
+    result(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write text in whatever encoding the stream has; what it can't show becomes `?`."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def fancy(stream: TextIO) -> bool:
+    """Say whether the stream is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows in columns; the last column is not padded."""
+    lines = [list(head), *[list(row) for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    padded = (
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)), line[-1]]).rstrip()
+        for line in lines
+    )
+    return "\n".join(padded)
+
+
+def money(cost_usd: str | None, *, offline: bool, partly_unknown: bool = False) -> str:
+    """Tell a cost: `$0.0123`, `–` offline, `unknown` where a price is not known; never a zero that is not one."""
+    if cost_usd is not None and float(cost_usd) > 0:
+        return f"${float(cost_usd):.4f}" + (" + unknown" if partly_unknown else "")
+    return "–" if offline and not partly_unknown else "unknown"
+
+
+def duration(seconds: float) -> str:
+    """Tell a duration: `0.42 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,118 @@
+"""Progress of a run on stderr: one live line a task on a terminal, one plain line an event in a pipe."""
+
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from cli.output import duration, fancy, money, say
+from policy.budget import Spent
+
+if TYPE_CHECKING:
+    from runs.state import Event
+
+_MARKS = {"waiting": "·", "running": "▸", "done": "✓", "parked": "■"}
+
+
+@dataclass
+class _Line:
+    agent: str
+    offline: bool
+    state: str = "waiting"
+    began: float = 0.0
+    ended: float = 0.0
+    detail: str = ""
+    spent: Spent = field(default_factory=Spent)
+
+
+class Progress:
+    """Shows a run's tasks while it is executed. Use as a context; `listen` may be called from any thread."""
+
+    def __init__(self, tasks: Sequence[tuple[str, str, bool]], *, quiet: bool, verbose: bool) -> None:
+        """Take the tasks as (name, agent, offline) in order."""
+        self._lines: Mapping[str, _Line] = {name: _Line(agent, offline) for name, agent, offline in tasks}
+        self._quiet, self._verbose = quiet, verbose
+        self._lock = threading.Lock()
+        self._live: Any = None
+        self._plainly = not quiet and not fancy(sys.stderr)
+
+    def __enter__(self) -> "Progress":
+        if not self._quiet and not self._plainly:
+            from rich.console import Console
+            from rich.live import Live
+
+            console = Console(file=sys.stderr)
+            self._live = Live(
+                get_renderable=self._table,
+                console=console,
+                refresh_per_second=8,
+                transient=False,
+                redirect_stdout=False,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """Take the live lines off the terminal for good."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+            self._plainly = True
+
+    def listen(self, event: "Event") -> None:
+        """Take note of what happened."""
+        line = self._lines.get(event.task)
+        if line is None:
+            return
+        with self._lock:
+            self._note(line, event)
+        if self._plainly:
+            self._plain(line, event)
+
+    def _note(self, line: _Line, event: "Event") -> None:
+        line.spent = line.spent.plus(event.more)
+        line.detail = event.detail
+        now = time.monotonic()
+        if event.kind == "task_started":
+            line.state, line.began = "running", now
+        elif event.kind == "task_done":
+            line.state, line.ended = "done", now
+        elif event.kind == "task_parked":
+            line.state, line.ended = "parked", now
+
+    def _plain(self, line: _Line, event: "Event") -> None:
+        if event.kind == "task_done":
+            say(f"{event.task} ({line.agent}): done, {self._figures(line)}")
+        elif event.kind == "task_parked":
+            say(f"{event.task} ({line.agent}): stopped: {event.detail}")
+        elif event.kind == "retry":
+            say(f"{event.task} ({line.agent}): a call failed: {event.detail}")
+        elif self._verbose and event.kind == "call":
+            say(f"{event.task} ({line.agent}): {event.detail}")
+
+    def _figures(self, line: _Line) -> str:
+        took = (line.ended or time.monotonic()) - line.began if line.began else 0.0
+        tokens = line.spent.input_tokens + line.spent.output_tokens
+        usd = str(line.spent.usd) if line.spent.usd else None
+        cost = money(usd, offline=line.offline, partly_unknown=bool(line.spent.unpriced_calls))
+        return f"{duration(took)}, {tokens} tokens, {cost}"
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, style="dim")
+        grid.add_column(no_wrap=True, style="dim", overflow="ellipsis")
+        with self._lock:
+            for name, line in self._lines.items():
+                figures = self._figures(line) if line.began else ""
+                detail = line.detail if line.state in ("running", "parked") else ""
+                grid.add_row(f"{_MARKS[line.state]} {name}", line.agent, figures, detail)
+        return grid

@@ -1,0 +1,271 @@
+"""`muster run`: start a run of a crew, or go on with the one that has this id."""
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.output import print_json, result, say
+from cli.session import Session, session
+from project.errors import UsageError
+
+if TYPE_CHECKING:
+    from crews.plan import Plan
+    from project.spec import BudgetSpec
+    from runs.control import Outcome, Runner
+    from runs.state import Question
+
+_EXITS = {"succeeded": 0, "failed": 1, "stopped": 1, "waiting": 4, "interrupted": 130}
+OFFLINE_WORDS = (
+    "Offline mode: no language model is configured. The text is a selection of sentences copied from the sources cited;\n"
+    "nothing was written, inferred or checked for truth. Set OPENAI_API_KEY (or another provider's key) in the\n"
+    "environment or in .env, or name a local server in config/models.yaml, and run again for written text."
+)
+
+
+def run(
+    context: typer.Context,
+    crew: str = typer.Argument(..., help="The crew to run: a name in crews.yaml."),
+    inputs: list[str] = typer.Option([], "-i", "--input", metavar="KEY=VALUE", help="An input. May be repeated."),
+    inputs_file: str = typer.Option("", "--inputs", metavar="FILE", help="A YAML or JSON file of inputs."),
+    model: str = typer.Option("", "--model", help="Model for every agent: a name in models.yaml or provider/model."),
+    run_id: str = typer.Option(
+        "", "--id", help="Id of the run. Given again, the run goes on or its result is printed."
+    ),
+    max_usd: str = typer.Option("", "--max-usd", help="Most US dollars to spend."),
+    max_tokens: int = typer.Option(
+        -1, "--max-tokens", help="Most tokens, input and output together.", show_default=False
+    ),
+    max_model_calls: int = typer.Option(-1, "--max-model-calls", help="Most model calls.", show_default=False),
+    max_tool_calls: int = typer.Option(-1, "--max-tool-calls", help="Most tool calls.", show_default=False),
+    max_seconds: float = typer.Option(-1, "--max-seconds", help="Most seconds of work.", show_default=False),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document, and nothing on stderr but errors."),
+) -> None:
+    """Run a crew. The result goes to stdout, progress to stderr."""
+    from crews.plan import plan_crew
+    from project.code import code_hashes
+    from project.inputs import read_inputs
+    from project.settings import make_state_folder
+
+    here = session(context)
+    project = here.load()
+    settings = here.settings()
+    given = gather_inputs(inputs, inputs_file)
+    plan = plan_crew(
+        project,
+        crew,
+        read_inputs(project, crew, given, Path.cwd()),
+        settings.environment,
+        model=model or None,
+        budget=read_budget(max_usd, max_tokens, max_model_calls, max_tool_calls, max_seconds),
+        code=code_hashes(project.root),
+    )
+    make_state_folder(settings)
+    with open_runner(here) as runner:
+        raise typer.Exit(_start_or_go_on(runner, here, plan, run_id, as_json))
+
+
+def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, as_json: bool) -> int:
+    from runs.control import check_run_id
+
+    row = runner.store.find(check_run_id(run_id)) if run_id else None
+    if row is not None:
+        stored = row.read_plan()
+        if (stored.crew, stored.inputs) != (plan.crew, plan.inputs):
+            raise UsageError(f"run {run_id} has another crew or other inputs", fix="choose another --id")
+        if row.state == "succeeded":
+            return show_finished(runner, row.run_id, as_json)
+        return go_on(runner, here, row.run_id, None, False, as_json)
+    quiet = here.quiet or as_json
+    name_interrupted(runner, quiet)
+    progress = _progress(plan, quiet, here.verbose)
+    started = runner.start(plan, run_id or None, listener=progress.listen)
+    return _attend_and_finish(runner, started, plan, progress, quiet, as_json)
+
+
+def go_on(
+    runner: "Runner", here: Session, run_id: str, budget: "BudgetSpec | None", accept_code_change: bool, as_json: bool
+) -> int:
+    """Resume a run and attend to it until it ends or parks; return the exit code."""
+    quiet = here.quiet or as_json
+    plan = runner.find(run_id).read_plan()
+    progress = _progress(plan, quiet, here.verbose)
+    runner.resume(run_id, budget=budget, accept_code_change=accept_code_change, listener=progress.listen)
+    return _attend_and_finish(runner, run_id, plan, progress, quiet, as_json)
+
+
+def _attend_and_finish(runner: "Runner", run_id: str, plan: "Plan", progress: Any, quiet: bool, as_json: bool) -> int:
+    if not quiet:
+        announce(run_id, plan)
+    with progress:
+        outcome = attend(runner, run_id, progress, quiet)
+    return finish(runner, outcome, as_json, quiet)
+
+
+def _progress(plan: "Plan", quiet: bool, verbose: bool) -> Any:
+    from cli.progress import Progress
+
+    lines = [(task.name, task.agent_name, plan.models[task.model].model == "offline") for task in plan.tasks]
+    return Progress(lines, quiet=quiet, verbose=verbose)
+
+
+@contextlib.contextmanager
+def open_runner(here: Session) -> Any:
+    """Give a runner of the project; what user code and libraries print goes to stderr meanwhile."""
+    from runs import quiet
+
+    settings = here.settings()
+    with contextlib.redirect_stdout(sys.stderr):
+        quiet.prepare(settings.state_folder)
+        from runs.control import Runner
+
+        runner = Runner(settings)
+        try:
+            yield runner
+        finally:
+            runner.close()
+
+
+def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcome":
+    """Wait for the run; Ctrl-C parks it."""
+    ask = None
+    if sys.stdin.isatty() and sys.stderr.isatty() and not quiet:
+
+        def ask_here(question: "Question") -> str:
+            progress.pause()
+            say(f"\n{question.text}\n")
+            sys.stderr.write(f"{question.prompt}: ")
+            sys.stderr.flush()
+            return input()
+
+        ask = ask_here
+    try:
+        return runner.wait(run_id, ask=ask)
+    except (KeyboardInterrupt, EOFError):
+        if not quiet:
+            say(f"\nstopping: calls in flight are waited for a little, Ctrl-C again leaves them; run {run_id}")
+    try:
+        return runner.interrupt(run_id, "interrupted by Ctrl-C")
+    except KeyboardInterrupt:
+        return runner.abandon(run_id, "interrupted by Ctrl-C")
+
+
+def announce(run_id: str, plan: "Plan") -> None:
+    """Say the run's id and which models answer, first of all."""
+    say(f"run {run_id}")
+    for name, spec in plan.models.items():
+        say(f"model {name}: {spec.model} ({plan.model_reasons[name]})")
+
+
+def name_interrupted(runner: "Runner", quiet: bool) -> None:
+    """Name runs whose process died; they are left alone."""
+    if quiet:
+        return
+    from runs.locks import holder
+
+    for row in runner.store.list(200):
+        if row.state == "running" and holder(runner.folder(row.run_id)) is None:
+            say(f"run {row.run_id} was interrupted; `muster runs resume {row.run_id}` goes on with it")
+
+
+def finish(runner: "Runner", outcome: "Outcome", as_json: bool, quiet: bool) -> int:
+    """Print how the run ended; return the exit code."""
+    from runs.report import summarise
+
+    row = runner.find(outcome.run_id)
+    if as_json:
+        print_json(summarise(runner.source(), row, runner.folder(row.run_id)))
+    elif outcome.status == "succeeded":
+        result(outcome.output)
+        if row.offline and not quiet:
+            say(f"\n{OFFLINE_WORDS}")
+    if outcome.status != "succeeded":
+        _explain(outcome, quiet)
+    return _EXITS[outcome.status]
+
+
+def _explain(outcome: "Outcome", quiet: bool) -> None:
+    words = {
+        "failed": "failed",
+        "stopped": "stopped at a ceiling",
+        "waiting": "waits",
+        "interrupted": "was interrupted",
+    }
+    say(f"run {outcome.run_id} {words[outcome.status]}: {outcome.reason}")
+    if outcome.fix:
+        say(f"hint: {outcome.fix}")
+    if quiet:
+        return
+    more = {"stopped": " --max-… with a higher ceiling", "waiting": " at a terminal asks again"}.get(outcome.status, "")
+    say(f"hint: `muster runs resume {outcome.run_id}`{more} goes on; what is done is kept and not paid again")
+
+
+def show_finished(runner: "Runner", run_id: str, as_json: bool) -> int:
+    """Print the stored result of a finished run."""
+    from runs.report import summarise
+
+    row = runner.find(run_id)
+    summary = summarise(runner.source(), row, runner.folder(run_id))
+    if as_json:
+        print_json(summary)
+    else:
+        result(summary["output"])
+    return 0
+
+
+def gather_inputs(pairs: list[str], file: str) -> Mapping[str, str]:
+    """Read `-i KEY=VALUE` over the file of `--inputs`. Raises: UsageError."""
+    found: dict[str, str] = _read_inputs_file(file) if file else {}
+    seen: set[str] = set()
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"-i takes KEY=VALUE, got {pair!r}", fix="-i topic='solar power'")
+        if key in seen:
+            raise UsageError(f"input {key!r} is given twice")
+        seen.add(key)
+        found[key] = value
+    return found
+
+
+def _read_inputs_file(file: str) -> dict[str, str]:
+    import yaml
+
+    try:
+        found: Any = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"--inputs {file}: can't be read: {first}") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(key, str) and isinstance(value, str | int | float) and not isinstance(value, bool)
+        for key, value in found.items()
+    ):
+        raise UsageError(f"--inputs {file}: must hold KEY: VALUE, the values texts or numbers")
+    return {key: str(value) for key, value in found.items()}
+
+
+def read_budget(
+    max_usd: str, max_tokens: int, max_model_calls: int, max_tool_calls: int, max_seconds: float
+) -> "BudgetSpec | None":
+    """Make ceilings of the options; None when none is given. Raises: UsageError."""
+    from project.spec import BudgetSpec
+
+    values: dict[str, Any] = {}
+    if max_usd:
+        try:
+            values["max_usd"] = Decimal(max_usd)
+        except InvalidOperation as error:
+            raise UsageError(f"--max-usd takes a number, got {max_usd!r}") from error
+        if not values["max_usd"].is_finite() or values["max_usd"] < 0:
+            raise UsageError(f"--max-usd must be a number >= 0, got {max_usd!r}")
+    numbers = {"max_tokens": max_tokens, "max_model_calls": max_model_calls, "max_tool_calls": max_tool_calls}
+    for name, value in {**numbers, "max_seconds": max_seconds}.items():
+        if value != -1:
+            if value < 0 or (name == "max_seconds" and value == 0):
+                raise UsageError(f"--{name.replace('_', '-')} must be > 0, got {value}")
+            values[name] = value
+    return BudgetSpec(**values) if values else None

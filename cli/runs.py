@@ -1,0 +1,318 @@
+"""`muster runs`: list, show, watch, trace, costs and resume."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.output import duration, money, print_json, result, say, table
+from cli.run import go_on, open_runner, read_budget
+from cli.session import Session, session
+
+if TYPE_CHECKING:
+    from runs.report import Step
+    from runs.store import RunRow, RunStore
+
+app = typer.Typer(help="Look at runs and go on with them.", rich_markup_mode=None, invoke_without_command=True)
+
+_JSON = typer.Option(False, "--json", help="Print one JSON document.")
+_RUN = typer.Argument(..., help="The run's id, or the beginning of it.")
+_WATCH_SECONDS = 0.5
+
+
+@app.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        _print_list(session(context), 20, "", False)
+
+
+@app.command("list")
+def list_runs(
+    context: typer.Context,
+    limit: int = typer.Option(20, "--limit", min=1, max=100_000, help="How many, the newest first."),
+    crew: str = typer.Option("", "--crew", help="Only runs of this crew."),
+    as_json: bool = _JSON,
+) -> None:
+    """List runs, the newest first."""
+    _print_list(session(context), limit, crew, as_json)
+
+
+def _print_list(here: Session, limit: int, crew: str, as_json: bool) -> None:
+    from runs.report import current_state
+
+    store, folder = _open_store(here)
+    rows = store.list(limit, crew=crew or None) if store else []
+    states = {row.run_id: current_state(row, folder / row.run_id) for row in rows}
+    if as_json:
+        print_json([_listed(row, states[row.run_id]) for row in rows])
+    elif not rows:
+        say("no runs yet; `muster run CREW` starts one")
+    else:
+        head = ("RUN", "CREW", "STATE", "STARTED", "WORKED", "TOKENS", "COST")
+        result(table(head, [_line(row, states[row.run_id]) for row in rows]))
+
+
+def _listed(row: "RunRow", state: str) -> dict[str, Any]:
+    from runs.report import instant
+
+    spent = row.read_spent()
+    return {
+        "run_id": row.run_id,
+        "crew": row.crew,
+        "status": state,
+        "offline": row.offline,
+        "reason": row.reason,
+        "started_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+        "seconds": round(row.worked_seconds, 3),
+        "tokens": spent.input_tokens + spent.output_tokens,
+        "cost_usd": str(spent.usd) if spent.usd else None,
+    }
+
+
+def _line(row: "RunRow", state: str) -> tuple[str, ...]:
+    spent = row.read_spent()
+    return (
+        row.run_id,
+        row.crew,
+        f"{state} (offline)" if row.offline else state,
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created_at)),
+        duration(row.worked_seconds),
+        str(spent.input_tokens + spent.output_tokens),
+        money(str(spent.usd), offline=row.offline, partly_unknown=bool(spent.unpriced_calls)),
+    )
+
+
+def _open_store(here: Session) -> Any:
+    """Open the table of runs without DBOS; (None, folder) when nothing was ever run."""
+    from runs.database import database_path, open_database
+    from runs.store import RunStore
+
+    settings = here.settings()
+    folder, database = settings.state_folder, database_path(settings)
+    if not database.exists():
+        return None, folder / "runs"
+    return RunStore(open_database(database)), folder / "runs"
+
+
+def _find(here: Session, run_id: str) -> "tuple[RunRow, Any, Any]":
+    """Return a run, its folder and a reader of its journal. Raises: AppError."""
+    from project.errors import AppError
+    from runs.database import database_path
+    from runs.engine import Reader
+    from runs.store import find_run
+
+    store, folder = _open_store(here)
+    if store is None:
+        raise AppError(f"there is no run {run_id!r}", fix="none was started in this project yet")
+    row = find_run(store, run_id)
+    return row, folder / row.run_id, Reader(database_path(here.settings()))
+
+
+@app.command()
+def show(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+    """Show a run: its state, its tasks, its result."""
+    from runs.report import summarise
+
+    row, folder, reader = _find(session(context), run_id)
+    summary = summarise(reader, row, folder)
+    if as_json:
+        print_json(summary)
+        return
+    lines = [
+        f"run      {summary['run_id']}",
+        f"crew     {summary['crew']}",
+        f"state    {summary['status']}" + (f": {summary['reason']}" if summary["reason"] else ""),
+        f"started  {summary['started_at']}, worked {duration(summary['seconds'])}",
+        "inputs   " + ", ".join(f"{key}={value}" for key, value in summary["inputs"].items()),
+        "models   " + ", ".join(f"{name}: {model}" for name, model in summary["models"].items()),
+    ]
+    if summary["offline"]:
+        lines.append(
+            "offline  the output is a selection of sentences from the sources, not written by a language model"
+        )
+    result("\n".join([*lines, "", _task_table(summary["tasks"], row.offline), "", _outputs(summary)]).rstrip())
+
+
+def _task_table(tasks: Sequence[dict[str, Any]], offline: bool) -> str:
+    rows = [
+        (
+            task["name"],
+            task["agent"],
+            task["status"],
+            str(task["usage"]["model_calls"]),
+            str(task["usage"]["tool_calls"]),
+            str(task["usage"]["input_tokens"] + task["usage"]["output_tokens"]),
+            duration(task["seconds"]),
+            money(task["cost_usd"], offline=offline),
+        )
+        for task in tasks
+    ]
+    return table(("TASK", "AGENT", "STATE", "MODEL CALLS", "TOOL CALLS", "TOKENS", "TIME", "COST"), rows)
+
+
+def _outputs(summary: dict[str, Any]) -> str:
+    if summary["output"] is not None:
+        return f"result\n\n{summary['output']}"
+    done = [task for task in summary["tasks"] if task["output"] is not None]
+    return "\n\n".join(f"output of {task['name']}\n\n{task['output']}" for task in done)
+
+
+@app.command()
+def trace(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+    """Show each step: who, what, how long, what it cost, retries and their reasons."""
+    from runs.report import read_steps
+
+    row, folder, reader = _find(session(context), run_id)
+    steps = read_steps(reader, row.run_id, folder)
+    if as_json:
+        print_json([_traced(step) for step in steps])
+        return
+    first = steps[0].started_at if steps else 0.0
+    rows = [
+        (f"{step.started_at - first:.2f}", step.name, duration(step.seconds), _cost(step, row.offline), _what(step))
+        for step in steps
+        if step.kind != "join" or session(context).verbose
+    ]
+    result(table(("AT (s)", "STEP", "TOOK", "COST", "WHAT"), rows))
+    if row.offline:
+        say("offline: no language model answered")
+
+
+def _traced(step: "Step") -> dict[str, Any]:
+    from runs.report import instant
+
+    head = {"step": step.name, "task": step.task, "kind": step.kind}
+    return {**head, "started_at": instant(step.started_at), "seconds": step.seconds, "record": step.record}
+
+
+def _cost(step: "Step", offline: bool) -> str:
+    if step.kind != "model" or "answer" not in step.record:
+        return ""
+    return money(step.record["cost_usd"], offline=offline or step.record["price"] == "offline")
+
+
+def _what(step: "Step") -> str:
+    record = step.record
+    if "error" in record:
+        error = record["error"]
+        return _short(f"{error['kind']}: {error['message']}")
+    match step.kind:
+        case "model":
+            usage = record["usage"]
+            calls = ", ".join(call["name"] for call in record["answer"].get("calls", ()))
+            tokens = f"{usage['input_tokens']} → {usage['output_tokens']} tokens"
+            return _short(f"{record['model']}, {tokens}: " + (f"calls {calls}" if calls else record["answer"]["text"]))
+        case "tool":
+            said = f"refused: {record['refused']}" if "refused" in record else record["result"]
+            cached = "as before: " if record.get("cached") else ""
+            return _short(f"{record['arguments']} → {cached}{said}")
+        case "verdict":
+            return _short("accepted" if record["passed"] else f"not accepted: {'; '.join(record['reasons'])}")
+        case "backoff":
+            return _short(f"waited {record['seconds']:g} s: {record['reason']}")
+        case "answer":
+            return _short("a person accepted it" if not record["said"] else f"a person said: {record['said']}")
+        case "file":
+            return f"wrote {record['path']}" if record["path"] else "kept in the run's folder"
+        case "join":
+            return f"done: {', '.join(record['tasks'])}"
+        case _:
+            return ""
+
+
+def _short(text: str, limit: int = 110) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+@app.command()
+def costs(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+    """Show what a run cost, by task and by model."""
+    from runs.report import costs_of
+
+    row, folder, reader = _find(session(context), run_id)
+    found = costs_of(reader, row, folder)
+    if as_json:
+        print_json(found)
+        return
+    head = ("", "CALLS", "FAILED", "INPUT", "OUTPUT", "COST")
+    for title, group in (("task", "tasks"), ("model", "models")):
+        rows = [
+            (
+                str(item["name"]),
+                str(item["model_calls"]),
+                str(item["failed_calls"]),
+                str(item["input_tokens"]),
+                str(item["output_tokens"]),
+                money(
+                    item["cost_usd"], offline=row.offline, partly_unknown=not item["cost_complete"] and not row.offline
+                ),
+            )
+            for item in found[group]
+        ]
+        result(table((title.upper(), *head[1:]), rows) + "\n")
+    whole = money(found["cost_usd"], offline=row.offline, partly_unknown=not found["cost_complete"] and not row.offline)
+    result(f"in all: {whole}" + ("; token counts are estimates" if found["estimated"] else ""))
+
+
+@app.command()
+def watch(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+    """Follow a run under way in another terminal; ends when the run does. With --json, one document a line."""
+    import json
+
+    from runs.report import read_steps
+    from runs.store import find_run
+
+    here = session(context)
+    row, folder, reader = _find(here, run_id)
+    store, runs_folder = _open_store(here)
+    seen: set[str] = set()
+    while True:
+        state = _state_now(store, row.run_id, runs_folder)
+        for step in read_steps(reader, row.run_id, folder):
+            key = f"{step.task} {step.name}"
+            if key in seen or step.kind == "join":
+                continue
+            seen.add(key)
+            line = json.dumps(_traced(step), ensure_ascii=False, default=str) if as_json else ""
+            result(line or f"{step.name}  {duration(step.seconds)}  {_what(step)}")
+        if state != "running":
+            ended = find_run(store, row.run_id)
+            result(
+                json.dumps({"run_id": row.run_id, "status": state, "reason": ended.reason}, ensure_ascii=False)
+                if as_json
+                else f"run {row.run_id} {state}" + (f": {ended.reason}" if ended.reason else "")
+            )
+            return
+        time.sleep(_WATCH_SECONDS)
+
+
+def _state_now(store: "RunStore", run_id: str, folder: Any) -> str:
+    from runs.report import current_state
+
+    row = store.find(run_id)
+    assert row is not None
+    return current_state(row, folder / run_id)
+
+
+@app.command()
+def resume(
+    context: typer.Context,
+    run_id: str = _RUN,
+    max_usd: str = typer.Option("", "--max-usd", help="Most US dollars, what was spent before included."),
+    max_tokens: int = typer.Option(-1, "--max-tokens", help="Most tokens, in all.", show_default=False),
+    max_model_calls: int = typer.Option(-1, "--max-model-calls", help="Most model calls, in all.", show_default=False),
+    max_tool_calls: int = typer.Option(-1, "--max-tool-calls", help="Most tool calls, in all.", show_default=False),
+    max_seconds: float = typer.Option(-1, "--max-seconds", help="Most seconds of work, in all.", show_default=False),
+    accept_code_change: bool = typer.Option(False, "--accept-code-change", help="Go on although user code changed."),
+    as_json: bool = _JSON,
+) -> None:
+    """Go on with a run that was interrupted, failed, stopped at a ceiling or waits. What is done is not done again."""
+    here = session(context)
+    budget = read_budget(max_usd, max_tokens, max_model_calls, max_tool_calls, max_seconds)
+    row, _, reader = _find(here, run_id)
+    reader.close()
+    with open_runner(here) as runner:
+        raise typer.Exit(go_on(runner, here, row.run_id, budget, accept_code_change, as_json))

@@ -1,0 +1,1 @@
+"""What a crew means: order, inputs, ceilings."""

@@ -1,0 +1,106 @@
+"""The command `muster`: global options, commands added, the one error handler."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__:  # installed: this is muster/main.py, and the rooms beside it are not yet on the path
+    sys.path.insert(0, str(Path(__file__).parent))
+
+import typer
+
+from cli import check, doctor, inspect_, new, plan, run, runs
+from cli.output import print_error, result, say
+from cli.session import Session, hoist_globals
+from muster import __version__
+from project.errors import AppError
+
+app = typer.Typer(
+    name="muster",
+    help="Run durable crews of AI agents, configured in YAML.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        result(f"muster {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    project: str = typer.Option("", "--project", metavar="DIR", help="The project folder. Default: found from here."),
+    verbose: bool = typer.Option(False, "-v", "--verbose", help="Say more on stderr."),
+    quiet: bool = typer.Option(False, "-q", "--quiet", help="Say nothing on stderr but errors."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks."),
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True, callback=_version),
+) -> None:
+    context.obj = Session(project or None, verbose, quiet, debug)
+
+
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("plan")(plan.plan)
+app.command("new")(new.new)
+app.command("agents")(inspect_.agents)
+app.command("crews")(inspect_.crews)
+app.command("tools")(inspect_.tools)
+app.command("models")(inspect_.models)
+app.command("doctor")(doctor.doctor)
+app.add_typer(runs.app, name="runs")
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line; return the exit code. The one place where exceptions become messages."""
+    debug = "--debug" in arguments
+    try:
+        return app(hoist_globals(arguments), standalone_mode=False) or 0
+    except AppError as error:
+        print_error(error)
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no complaint at exit either
+        return 0
+    except OSError as error:
+        if debug:
+            raise
+        say(f"{error.filename or 'the system'}: {error.strerror or error}")
+        return 1
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # Typer's own: a wrong command line
+            error.show()
+            return 2
+        if debug:
+            raise
+        say(f"unexpected {type(error).__name__}: {error}")
+        say(f"this is a bug of Muster; the traceback is in {_keep_traceback()} (or shown with --debug)")
+        return 70
+
+
+def _keep_traceback() -> str:
+    import tempfile
+    import traceback
+
+    file, path = tempfile.mkstemp(prefix="muster-error-", suffix=".txt")
+    with os.fdopen(file, "w") as stream:
+        traceback.print_exc(file=stream)
+    return path
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    raise SystemExit(execute(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

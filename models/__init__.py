@@ -1,0 +1,1 @@
+"""What answers: providers, the offline model, choice and prices."""

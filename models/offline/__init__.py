@@ -1,0 +1,1 @@
+"""The embedded model that needs no key: it selects and orders sentences of the sources."""

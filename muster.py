@@ -1,0 +1,60 @@
+"""What user code imports: `from muster import tool, guardrail`, or `import muster; muster.run("brief", topic="solar")`.
+
+Imports no room of the application: it is read before the path is set. Becomes `muster/__init__.py` in the wheel.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+__version__ = "0.1.0"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """What a tool may ask about the call it serves. A tool that has a parameter named `context` is given one."""
+
+    project: Path
+    """The project folder."""
+    output_folder: Path
+    """The run's own folder for files; made by the first tool that writes."""
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The run's inputs."""
+    idempotency_key: str = ""
+    """The same for every attempt of one call, also after a crash."""
+
+
+def tool(
+    *,
+    effect: Literal["read", "write", "send", "spend", "execute"],
+    repeat: Literal["safe", "keyed", "once"] | None = None,
+    returns: Literal["trusted", "untrusted"] = "untrusted",
+    private: bool = False,
+    timeout_seconds: float = 60.0,
+) -> Callable[[_Function], _Function]:
+    """Declare a function as a tool; its docstring and its parameters' types are what the model reads.
+
+    `repeat` says what doing it twice means: `safe` nothing, `keyed` the tool is given a key that is stable over crashes,
+    `once` never again without a person. Unset: `safe` for `read`, else `once`.
+    """
+
+    def mark(function: _Function) -> _Function:
+        function.__muster_tool__ = {  # type: ignore[attr-defined]
+            "effect": effect,
+            "repeat": repeat or ("safe" if effect == "read" else "once"),
+            "returns": returns,
+            "private": private,
+            "timeout_seconds": timeout_seconds,
+        }
+        return function
+
+    return mark
+
+
+def guardrail(function: _Function) -> _Function:
+    """Declare a check of a task's output: given the text, it returns "" when all is well, else what is wrong."""
+    function.__muster_guardrail__ = True  # type: ignore[attr-defined]
+    return function

@@ -1,0 +1,182 @@
+"""User Python read without running it: `@tool` functions in tools/, `@guardrail` functions in guardrails/."""
+
+import ast
+import hashlib
+import importlib.util
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from project.checks import Findings, Note
+from project.declaration import GuardrailDeclaration, ToolDeclaration, read_guardrail, read_tool
+from project.errors import Problem, Where
+from project.reader import read_file
+
+Kind = Literal["tool", "guardrail"]
+_APPLICATION = Path(__file__).resolve().parent.parent
+_DEFINITION = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]+([A-Za-z_]\w*)", re.MULTILINE)
+_OTHERS = ("crewai", "langchain")
+
+
+@dataclass
+class Scan:
+    """What the Python files of one folder declare."""
+
+    tools: dict[str, ToolDeclaration] = field(default_factory=dict[str, ToolDeclaration])
+    """By name, in the order of files and lines."""
+    guardrails: dict[str, GuardrailDeclaration] = field(default_factory=dict[str, GuardrailDeclaration])
+    """By name."""
+    findings: Findings = field(default_factory=Findings)
+    """What is wrong, and what is left out."""
+    doubtful: set[str] = field(default_factory=set[str])
+    """Functions of files that cannot be parsed: whether they are declared, nobody can say."""
+    crewai: set[str] = field(default_factory=set[str])
+    """Tools written CrewAI's own way, which are left out."""
+
+
+def read_code(folder: Path, label: str, kind: Kind) -> Scan:
+    """Read the declarations in `<folder>/*.py`; runs nothing. `label` is the folder for messages."""
+    scan = Scan()
+    for path in _python_files(folder):
+        name = f"{label}/{path.name}"
+        source = read_file(path, name)
+        if isinstance(source, Problem):
+            scan.findings.problems.append(source)
+            continue
+        tree = _parse(source, name, scan)
+        if tree is not None:
+            _read_module(tree, name, kind, scan)
+    return scan
+
+
+def code_hashes(root: Path) -> dict[str, str]:
+    """Return the path, relative to the project, and SHA-256 of each user tool and guardrail file, sorted by path.
+
+    Where the project is the application's own checkout, its built-in tools are not the user's.
+    """
+    hashes: dict[str, str] = {}
+    for folder in ("guardrails", "tools"):
+        if (root / folder).resolve() == _APPLICATION / "tools":
+            continue
+        for path in _python_files(root / folder):
+            hashes[f"{folder}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashes
+
+
+def crewai_tool_names() -> frozenset[str]:
+    """Return the names of crewai-tools' classes, read without importing it; empty where it is not installed."""
+    try:
+        found = importlib.util.find_spec("crewai_tools")
+    except (ImportError, ValueError):
+        return frozenset()
+    if found is None or found.origin is None:
+        return frozenset()
+    source = read_file(Path(found.origin), "crewai_tools")
+    if isinstance(source, Problem):
+        return frozenset()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return frozenset()
+    imported = [name.asname or name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    return frozenset(name for name in imported if name.endswith("Tool") and not name.startswith("_"))
+
+
+def _python_files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.glob("*.py") if path.is_file())
+    except OSError:
+        return []
+
+
+def _parse(source: bytes, name: str, scan: Scan) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except SyntaxError as error:
+        where = Where(name, max(error.lineno or 1, 1), max(error.offset or 1, 1))
+        what = f"not valid Python: {error.msg}"
+    except (ValueError, RecursionError, MemoryError):
+        where, what = Where(name, 1, 1), "not valid Python: it holds NUL bytes or is nested too deeply"
+    scan.findings.wrong(where, what, f"correct the file: `python -m py_compile {name}` shows the same")
+    scan.doubtful.update(_DEFINITION.findall(source.decode("utf-8", errors="replace")))
+    return None
+
+
+def _read_module(tree: ast.Module, name: str, kind: Kind, scan: Scan) -> None:
+    origins = _origins(tree)
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            _leave_out_class(node, origins, name, scan)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        for decorator in node.decorator_list:
+            origin = _origin(decorator.func if isinstance(decorator, ast.Call) else decorator, origins)
+            if origin.rpartition(".")[2] != kind:
+                continue
+            where = Where(name, node.lineno, node.col_offset + 1, node.name)
+            if origin.startswith(_OTHERS):
+                _leave_out(node.name, where, "`@tool` of another library", scan)
+            elif id(node) not in top:
+                scan.findings.wrong(where, f"a {kind} must stand at the top level of its file", "move the function out")
+            else:
+                _check_import(origin, origins, kind, where, scan.findings)
+                _add(node, decorator, where, kind, scan)
+
+
+def _add(
+    node: ast.FunctionDef | ast.AsyncFunctionDef, decorator: ast.expr, where: Where, kind: Kind, scan: Scan
+) -> None:
+    known: Mapping[str, ToolDeclaration | GuardrailDeclaration] = scan.tools if kind == "tool" else scan.guardrails
+    if node.name in known:
+        first = known[node.name]
+        what = f"a second {kind} called `{node.name}`; the first is in {first.path}:{first.line}"
+        scan.findings.wrong(where, what, f"give every {kind} a name of its own")
+    elif kind == "tool":
+        scan.tools[node.name] = read_tool(node, decorator, where, scan.findings)
+    else:
+        scan.guardrails[node.name] = read_guardrail(node, decorator, where, scan.findings)
+
+
+def _leave_out_class(node: ast.ClassDef, origins: Mapping[str, str], name: str, scan: Scan) -> None:
+    if any(_origin(base, origins).rpartition(".")[2] == "BaseTool" for base in node.bases):
+        where = Where(name, node.lineno, node.col_offset + 1, node.name)
+        _leave_out(node.name, where, "a `BaseTool` class", scan)
+
+
+def _leave_out(tool_name: str, where: Where, what: str, scan: Scan) -> None:
+    scan.crewai.add(tool_name)
+    scan.findings.notes.append(Note(where, f'not yet taken: {what}; write a function with `@tool(effect="read")` of muster'))
+
+
+def _check_import(origin: str, origins: Mapping[str, str], kind: Kind, where: Where, findings: Findings) -> None:
+    if origin == kind and kind not in origins and "*" not in origins:
+        findings.wrong(where, f"`{kind}` is not imported", f"write `from muster import {kind}` at the top of the file")
+
+
+def _origins(tree: ast.Module) -> dict[str, str]:
+    """Map each name that the module binds by import or definition to where it comes from; "*" where anything may come."""
+    origins: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                origins[name.asname or name.name.partition(".")[0]] = name.name if name.asname else name.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            origins.update({name.asname or name.name: f"{node.module or ''}.{name.name}" for name in node.names})
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            origins.setdefault(node.name, node.name)
+    return origins
+
+
+def _origin(node: ast.expr, origins: Mapping[str, str]) -> str:
+    if isinstance(node, ast.Name):
+        return origins.get(node.id, node.id)
+    if isinstance(node, ast.Attribute):
+        return f"{_origin(node.value, origins)}.{node.attr}"
+    return ""

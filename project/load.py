@@ -1,0 +1,283 @@
+"""A project folder → a checked Project, or every mistake in every file at once. Runs none of the project's code."""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from project.checks import Findings, Note
+from project.code import Scan, crewai_tool_names, read_code
+from project.declaration import GuardrailDeclaration, ToolDeclaration
+from project.entries import read_agents, read_contracts, read_crews, read_models, read_tasks
+from project.errors import AppError, ConfigErrors, Problem, Where
+from project.foreign import FILES
+from project.hints import nearest
+from project.leaks import find_leaks, redact
+from project.names import Names
+from project.reader import Node, parse_yaml, read_file
+from project.references import Parts, check_crews
+from project.rules import RULES
+from project.spec import AgentSpec, CrewSpec, FieldSpec, ModelSpec, TaskSpec
+
+_T = TypeVar("_T")
+
+_FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml")
+_NEEDED = {"agents.yaml": "agent", "tasks.yaml": "task"}
+_ENTRIES = {**_NEEDED, "crews.yaml": "crew"}
+_MARK = Path("config") / "agents.yaml"
+_NEW = "`muster new DIR` makes a project"
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a project folder says, checked."""
+
+    root: Path
+    """The project folder, absolute."""
+    agents: Mapping[str, AgentSpec]
+    """agents.yaml."""
+    tasks: Mapping[str, TaskSpec]
+    """tasks.yaml."""
+    crews: Mapping[str, CrewSpec]
+    """crews.yaml; without it, one crew `default` of all tasks in the order of the file."""
+    models: Mapping[str, ModelSpec]
+    """models.yaml; `default` is always there."""
+    contracts: Mapping[str, Mapping[str, FieldSpec]]
+    """contracts.yaml: name → fields."""
+    tools: Mapping[str, ToolDeclaration]
+    """Built-in tools and the project's own."""
+    guardrails: Mapping[str, GuardrailDeclaration]
+    """Functions in guardrails/."""
+    crewai_tools: frozenset[str]
+    """Classes of crewai-tools that may be named as tools."""
+    notes: tuple[Note, ...]
+    """What loads but is not what its writer may expect, in the order of files and lines."""
+    digest: str
+    """SHA-256 over all files read of the project: YAML and Python."""
+
+
+@dataclass
+class _Reading:
+    """What has been read so far."""
+
+    root: Path
+    findings: Findings = field(default_factory=Findings)
+    trees: dict[str, Node] = field(default_factory=dict[str, Node])
+    unreadable: set[str] = field(default_factory=set[str])
+    secrets: list[str] = field(default_factory=list[str])
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+
+def find_project(option: str | None, environ: Mapping[str, str], start: Path) -> Path:
+    """Return the project folder: `option`, else MUSTER_PROJECT, else `start` or its nearest parent with config/agents.yaml.
+
+    Relative paths are taken from `start`.
+
+    Raises: AppError (exit 3) when there is no project.
+    """
+    start = Path(os.path.abspath(start))
+    for said, source in ((option, "--project"), (environ.get("MUSTER_PROJECT"), "MUSTER_PROJECT")):
+        if said:
+            folder = Path(os.path.abspath(start / _expand(said)))
+            if _is_project(folder):
+                return folder
+            fix = f"point {source} to a folder that has {_MARK.as_posix()}; {_NEW}"
+            raise AppError(f"{source}: no project in {folder}: {_MARK.as_posix()} is not there", fix=fix, exit_code=3)
+    for folder in (start, *start.parents):
+        if _is_project(folder):
+            return folder
+    raise AppError(
+        f"no project in {start} or any folder above it: {_MARK.as_posix()} is not there",
+        fix=f"{_NEW}; --project DIR names one elsewhere{_nearby(start)}",
+        exit_code=3,
+    )
+
+
+def load_project(root: Path, builtin_tools: Path) -> Project:
+    """Read and check the project in `root`; `builtin_tools` is the folder of the application's own tools.
+
+    Raises: ConfigErrors (exit 3) with every problem of every file, in the order of files and lines.
+    """
+    root = Path(os.path.abspath(root))
+    reading = _Reading(root)
+    for name in _FILES:
+        _read_tree(name, reading)
+    for name in FILES:
+        _refuse_later_file(name, reading)
+    tools, guardrails = _read_all_code(root, builtin_tools, reading)
+    crewai_tools = crewai_tool_names()
+    findings = reading.findings
+    models = _entries(read_models, "models.yaml", reading)
+    models.setdefault("default", ModelSpec(model="auto"))
+    contracts = _entries(read_contracts, "contracts.yaml", reading)
+    names = Names(
+        agents=_keys("agents.yaml", reading),
+        tasks=_keys("tasks.yaml", reading),
+        models=None if "models.yaml" in reading.unreadable else list(models),
+        contracts=_keys("contracts.yaml", reading),
+        tools=tools.tools,
+        guardrails=guardrails.guardrails,
+        crewai_tools=crewai_tools,
+        doubtful=frozenset(tools.doubtful | guardrails.doubtful),
+        left_out=frozenset(tools.crewai),
+    )
+    agents = _entries(lambda tree, found: read_agents(tree, names, found), "agents.yaml", reading)
+    tasks = _entries(lambda tree, found: read_tasks(tree, names, found), "tasks.yaml", reading)
+    crews = _entries(lambda tree, found: read_crews(tree, names, found), "crews.yaml", reading)
+    if "crews.yaml" not in reading.trees and "crews.yaml" not in reading.unreadable:
+        crews = {"default": CrewSpec(tasks=list(tasks))}
+    check_crews(Parts(agents, tasks, crews, reading.trees), findings)
+    notes = _finish(reading)
+    return Project(
+        root=root,
+        agents=agents,
+        tasks=tasks,
+        crews=crews,
+        models=models,
+        contracts=contracts,
+        tools=tools.tools,
+        guardrails=guardrails.guardrails,
+        crewai_tools=crewai_tools,
+        notes=notes,
+        digest=reading.digest.hexdigest(),
+    )
+
+
+def _is_project(folder: Path) -> bool:
+    try:
+        return (folder / _MARK).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _nearby(start: Path) -> str:
+    try:
+        found = sorted(start.glob(f"src/*/{_MARK.as_posix()}"))
+    except OSError:
+        return ""
+    return f", such as {found[0].parent.parent.relative_to(start).as_posix()}" if found else ""
+
+
+def _read_tree(name: str, reading: _Reading) -> None:
+    label = f"config/{name}"
+    path = reading.root / "config" / name
+    if not os.path.lexists(path):
+        _report_absent(name, reading)
+        return
+    content = read_file(path, label)
+    if isinstance(content, Problem):
+        reading.findings.problems.append(content)
+        reading.unreadable.add(name)
+        return
+    _digest(label, content, reading)
+    result = parse_yaml(content, label)
+    reading.findings.problems += result.problems
+    if result.tree is not None and result.tree.entries:
+        problems, secrets = find_leaks(result.tree)
+        reading.findings.problems += problems
+        reading.secrets += secrets
+        reading.trees[name] = result.tree
+    elif result.problems:
+        reading.unreadable.add(name)
+    elif name in _ENTRIES:
+        noun = _ENTRIES[name]
+        fix = f"describe {'an' if noun == 'agent' else 'a'} {noun}"
+        if name not in _NEEDED:
+            fix += ", or remove the file: all tasks are then one crew `default`"
+        reading.findings.wrong(Where(label, 1, 1), f"is empty: it names no {noun}", fix)
+        reading.unreadable.add(name)
+
+
+def _report_absent(name: str, reading: _Reading) -> None:
+    other = Path(name).stem + ".yml"
+    if (reading.root / "config" / other).is_file():
+        reading.findings.wrong(Where(f"config/{other}", 1, 1), "is not read", f"rename it to {name}")
+        reading.unreadable.add(name)
+    elif name in _NEEDED:
+        reading.findings.wrong(Where(f"config/{name}", 1, 1), "is missing", f"write config/{name}; {_NEW}")
+        reading.unreadable.add(name)
+
+
+def _refuse_later_file(name: str, reading: _Reading) -> None:
+    path = reading.root / "config" / name
+    if not os.path.lexists(path):
+        return
+    label = f"config/{name}"
+    content = read_file(path, label)
+    if isinstance(content, Problem):
+        reading.findings.problems.append(content)
+        return
+    _digest(label, content, reading)
+    result = parse_yaml(content, label)
+    if result.empty:
+        return
+    first = next(iter(result.tree.entries.values()), result.tree) if result.tree else None
+    line, column = first.key_place if first else (1, 1)
+    reading.findings.wrong(Where(label, line, column), FILES[name].message(), f"{label}: {FILES[name].fix}")
+
+
+def _read_all_code(root: Path, builtin_tools: Path, reading: _Reading) -> tuple[Scan, Scan]:
+    tools = read_code(builtin_tools, builtin_tools.name, "tool")
+    if (root / "tools").resolve() != builtin_tools.resolve():
+        _add_user_tools(tools, read_code(root / "tools", "tools", "tool"), reading.findings)
+    guardrails = read_code(root / "guardrails", "guardrails", "guardrail")
+    for name, declared in guardrails.guardrails.items():
+        if name in RULES:
+            where = Where(declared.path, declared.line, 1, name)
+            guardrails.findings.wrong(where, f"`{name}` is the name of a rule", "give the function another name")
+    for scan in (tools, guardrails):
+        reading.findings.problems += scan.findings.problems
+        reading.findings.notes += scan.findings.notes
+    for path, content in _user_code(root, builtin_tools):
+        _digest(path, content, reading)
+    return tools, guardrails
+
+
+def _digest(name: str, content: bytes, reading: _Reading) -> None:
+    reading.digest.update(f"{name} {len(content)}\n".encode())
+    reading.digest.update(content)
+
+
+def _entries(read: Callable[[Node, Findings], dict[str, _T]], name: str, reading: _Reading) -> dict[str, _T]:
+    tree = reading.trees.get(name)
+    return read(tree, reading.findings) if tree is not None else {}
+
+
+def _keys(name: str, reading: _Reading) -> list[str] | None:
+    if name in reading.unreadable:
+        return None
+    tree = reading.trees.get(name)
+    return list(tree.entries) if tree is not None else []
+
+
+def _add_user_tools(builtin: Scan, user: Scan, findings: Findings) -> None:
+    for name, declared in user.tools.items():
+        if name in builtin.tools:
+            where = Where(declared.path, declared.line, 1, name)
+            findings.wrong(where, f"`{name}` is the name of a built-in tool", "give the function another name")
+        else:
+            builtin.tools[name] = declared
+    findings.problems += user.findings.problems
+    findings.notes += user.findings.notes
+
+
+def _user_code(root: Path, builtin_tools: Path) -> list[tuple[str, bytes]]:
+    folders = [root / "guardrails"]
+    if (root / "tools").resolve() != builtin_tools.resolve():
+        folders.insert(0, root / "tools")
+    return [(path.relative_to(root).as_posix(), path.read_bytes()) for f in folders for path in sorted(f.glob("*.py"))]
+
+
+def _finish(reading: _Reading) -> tuple[Note, ...]:
+    if reading.findings.problems:
+        raise ConfigErrors(reading.findings.problems)
+    return tuple(reading.findings.notes)

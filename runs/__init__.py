@@ -1,0 +1,1 @@
+"""What survives a crash. The only room that imports DBOS."""

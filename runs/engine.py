@@ -1,0 +1,211 @@
+"""The narrow seam to DBOS Transact: launch, workflows, steps, resuming, reading. Nothing else of Muster knows DBOS.
+
+Two private uses, both under contract tests: the pickle refusal and the list of steps read without a launched process.
+"""
+
+import contextvars
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos._serialization import DefaultSerializer
+
+from runs.database import open_database
+from runs.rows import Recorded, StepRow
+
+_R = TypeVar("_R")
+
+JOURNAL_FORMAT = "1"
+"""Version of names, order and shape of steps. Only runs of the same format are executed."""
+
+_APP = "muster"
+_ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
+
+
+def workflow(name: str) -> Callable[[Callable[..., _R]], Callable[..., _R]]:
+    """Register a durable function under `name`; its arguments and result are JSON."""
+    return DBOS.workflow(name=name, max_recovery_attempts=None)
+
+
+def step(name: str, body: Callable[[], _R]) -> _R:
+    """Run `body` once and journal its JSON result under `name`; on replay return what was journaled.
+
+    An exception is not journaled when it is a BaseException only. Errors that are to be kept are returned as data.
+    """
+    return DBOS.run_step({"name": name}, body)
+
+
+def start_child(function: Callable[..., Any], workflow_id: str, *arguments: Any) -> None:
+    """Start `function` under `workflow_id`; called from a workflow, as its child and one of its steps."""
+    with SetWorkflowID(workflow_id):
+        DBOS.start_workflow(function, *arguments)
+
+
+def find(workflow_id: str) -> Recorded | None:
+    """Return a workflow as stored, or None. No step, wherever it is called."""
+    # In an empty context: inside a workflow DBOS would make the look-up one of its steps.
+    status = contextvars.Context().run(DBOS.get_workflow_status, workflow_id)
+    return _recorded(status) if status is not None else None
+
+
+def _refuse_pickles() -> None:
+    # DBOS unpickles any row marked so, even when it only lists: whoever can write the file could run code.
+    def refuse(self: Any, serialized_data: str) -> Any:
+        raise ValueError("the journal holds a pickled value, which Muster never writes and does not read")
+
+    DefaultSerializer.deserialize = refuse  # type: ignore[method-assign]
+
+
+class Engine:
+    """DBOS in this process. One at a time; `close` before another is launched."""
+
+    def __init__(self, database: Path) -> None:
+        self.database = open_database(database)
+        self.executor_id = f"p{uuid.uuid4().hex[:16]}"
+        self._url = f"sqlite:///{database}"
+        self._queue_lock = threading.Lock()
+        self._queue_there = False
+
+    def launch(self) -> None:
+        """Start DBOS. It executes only what this process starts or resumes."""
+        _refuse_pickles()
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        DBOS(
+            config={
+                "name": _APP,
+                "system_database_url": self._url,
+                "system_database_engine": self.database,
+                "serializer": DBOSPortableJSONSerializer(),
+                "executor_id": self.executor_id,
+                "application_version": JOURNAL_FORMAT,
+                "log_level": "CRITICAL",
+                "console_log_level": "CRITICAL",
+                "enable_otlp": False,
+                "use_listen_notify": False,
+                "scheduler_polling_interval_sec": 3600.0,
+            }
+        )
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        DBOS.listen_queues([self.executor_id])
+        DBOS.launch()
+
+    def close(self) -> None:
+        """Stop DBOS. What still runs here stays unfinished in the journal."""
+        if self._queue_there:
+            DBOS.delete_queue(self.executor_id)
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+        self.database.dispose()
+
+    def start(self, function: Callable[..., Any], workflow_id: str, *arguments: Any) -> None:
+        """Start `function` under `workflow_id`."""
+        start_child(function, workflow_id, *arguments)
+
+    def resume(self, workflow_ids: Sequence[str]) -> None:
+        """Execute these unfinished workflows here, from their journals. The caller holds the run's lock."""
+        with self._queue_lock:
+            if not self._queue_there:
+                DBOS.register_queue(self.executor_id, polling_interval_sec=0.05, on_conflict="always_update")
+                self._queue_there = True
+        DBOS.resume_workflows(list(workflow_ids), queue_name=self.executor_id)
+
+    def park(self, workflow_ids: Sequence[str]) -> None:
+        """Set these aside: they go on only when they are resumed."""
+        DBOS.cancel_workflows(list(workflow_ids))
+
+    def find(self, workflow_id: str) -> Recorded | None:
+        """Return the workflow as stored, or None."""
+        return find(workflow_id)
+
+    def family(self, run_id: str) -> list[Recorded]:
+        """Return the run's workflow and its tasks', with their outputs."""
+        found = DBOS.list_workflows(workflow_id_prefix=run_id, load_input=False)
+        return [_recorded(item) for item in found if _belongs(item.workflow_id, run_id)]
+
+    def steps(self, workflow_id: str) -> list[StepRow]:
+        """Return what the workflow has journaled so far."""
+        return _step_rows(workflow_id, DBOS.list_workflow_steps(workflow_id))
+
+
+class Reader:
+    """Reads the journal without taking part: nothing is launched, recovered or polled."""
+
+    def __init__(self, database: Path) -> None:
+        _refuse_pickles()
+        logging.getLogger("dbos").setLevel(logging.CRITICAL)
+        self.database = open_database(database)
+        self._client = DBOSClient(
+            system_database_url=f"sqlite:///{database}",
+            system_database_engine=self.database,
+            serializer=DBOSPortableJSONSerializer(),
+        )
+
+    def close(self) -> None:
+        self._client.destroy()
+        self.database.dispose()
+
+    def list_of(self, run_ids: Sequence[str]) -> dict[str, Recorded]:
+        """Return the workflows of these ids that are there, without their outputs."""
+        if not run_ids:
+            return {}
+        found = self._client.list_workflows(workflow_ids=list(run_ids), load_input=False, load_output=False)
+        return {item.workflow_id: _recorded(item) for item in found}
+
+    def find(self, workflow_id: str) -> Recorded | None:
+        found = self._client.list_workflows(workflow_ids=[workflow_id], load_input=False)
+        return _recorded(found[0]) if found else None
+
+    def family(self, run_id: str) -> list[Recorded]:
+        """Return the run's workflow and its tasks', with their outputs."""
+        found = self._client.list_workflows(workflow_id_prefix=run_id, load_input=False)
+        return [_recorded(item) for item in found if _belongs(item.workflow_id, run_id)]
+
+    def steps(self, workflow_id: str) -> list[StepRow]:
+        return _step_rows(workflow_id, self._client.list_workflow_steps(workflow_id))
+
+
+def active(record: Recorded) -> bool:
+    """Say whether the workflow would go on if its process lived."""
+    return record.status in _ACTIVE
+
+
+def unfinished(record: Recorded) -> bool:
+    """Say whether the workflow has no outcome yet: under way, interrupted or parked."""
+    return record.status in (*_ACTIVE, "CANCELLED")
+
+
+def _belongs(workflow_id: str, run_id: str) -> bool:
+    return workflow_id == run_id or workflow_id.startswith(f"{run_id}.")
+
+
+def _recorded(item: Any) -> Recorded:
+    return Recorded(
+        id=item.workflow_id,
+        status=item.status,
+        output=item.output,
+        error=str(item.error) if item.error is not None else "",
+        executor=item.executor_id or "",
+        created_at=(item.created_at or 0) / 1000,
+        updated_at=(item.updated_at or 0) / 1000,
+    )
+
+
+def _step_rows(workflow_id: str, found: Sequence[Any]) -> list[StepRow]:
+    def seconds(value: int | None) -> float | None:
+        return value / 1000 if value is not None else None
+
+    return [
+        StepRow(
+            workflow_id,
+            row["function_id"],
+            row["function_name"],
+            row["output"],
+            row["child_workflow_id"],
+            seconds(row.get("started_at_epoch_ms")),
+            seconds(row.get("completed_at_epoch_ms")),
+        )
+        for row in found
+    ]

@@ -1,0 +1,57 @@
+"""Who executes a run: the kernel's lock on a file in the run's folder, let go at once when its process dies."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+
+class RunLock:
+    """The lock of one run. Held: this process, and no other, executes the run."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self._path = run_folder / "lock"
+        self._file: int | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; False when a living process holds it."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return False
+        os.ftruncate(file, 0)
+        os.write(file, str(os.getpid()).encode())
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> "RunLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def holder(run_folder: Path) -> int | None:
+    """Return the process id of the living process that executes the run, or None."""
+    try:
+        file = os.open(run_folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(file, 32).decode(errors="replace")
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(file)
+    return None

@@ -1,0 +1,195 @@
+"""The journal told to people: a run's steps in time, what each cost, and what became of the run."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from crews.plan import PlannedTask
+from policy.budget import Spent
+from runs.journal import unpack
+from runs.locks import holder
+from runs.rows import Recorded, StepRow
+from runs.store import RunRow
+
+
+class JournalSource(Protocol):
+    """What reads a journal: the engine in a process that executes, a reader elsewhere."""
+
+    def family(self, run_id: str) -> list[Recorded]: ...
+    def steps(self, workflow_id: str) -> list[StepRow]: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One journaled step of a run. `record` is what was journaled, payload files read back."""
+
+    name: str
+    task: str
+    kind: str
+    started_at: float
+    seconds: float
+    record: Mapping[str, Any]
+
+
+def read_steps(source: JournalSource, run_id: str, folder: Path) -> list[Step]:
+    """Return the run's steps in the order in which they began. Steps of DBOS itself are left out."""
+    found: list[Step] = []
+    for record in source.family(run_id):
+        task = record.id[len(run_id) + 1 :]
+        for row in source.steps(record.id):
+            if not isinstance(row.output, dict) or "kind" not in row.output:
+                continue
+            journaled = unpack(cast(dict[str, Any], row.output), folder)
+            began = row.started_at or 0.0
+            took = journaled.get("seconds", max(0.0, (row.completed_at or began) - began))
+            found.append(Step(row.name, task, journaled["kind"], began, float(took), journaled))
+    return sorted(found, key=lambda step: step.started_at)
+
+
+def spent_in(source: JournalSource, run_id: str, folder: Path) -> tuple[Spent, float]:
+    """Add up what a run's journal says was spent, and when its last step ended (seconds since 1970)."""
+    steps = read_steps(source, run_id, folder)
+    last = max((step.started_at + step.seconds for step in steps), default=0.0)
+    return add_up(steps), last
+
+
+def add_up(steps: Sequence[Step]) -> Spent:
+    """Add up calls, tokens and US dollars of these steps."""
+    spent = Spent()
+    for step in steps:
+        if step.kind == "model":
+            spent = spent.plus(spent_on_model(step.record))
+        elif step.kind == "tool":
+            spent = spent.plus(Spent(tool_calls=1))
+    return spent
+
+
+def spent_on_model(record: Mapping[str, Any]) -> Spent:
+    """Read what one attempt of a model call spent out of its record."""
+    usage = record.get("usage") or {}
+    cost = record.get("cost_usd")
+    return Spent(
+        model_calls=1,
+        input_tokens=usage.get("input_tokens", 0),
+        output_tokens=usage.get("output_tokens", 0),
+        usd=Decimal(cost or 0),
+        unpriced_calls=int("answer" in record and cost is None and record.get("price") == "unknown"),
+    )
+
+
+def summarise(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]:
+    """Return the run as one JSON document: state, result, tasks, usage, cost. Field names are API."""
+    plan = row.read_plan()
+    steps = read_steps(source, row.run_id, folder)
+    family = {record.id: record for record in source.family(row.run_id)}
+    tasks = [_task(task, row, family.get(f"{row.run_id}.{task.name}"), steps, folder) for task in plan.tasks]
+    spent = add_up(steps)
+    done = row.state == "succeeded"
+    output = tasks[-1]["output"] if done else None
+    return {
+        "run_id": row.run_id,
+        "crew": row.crew,
+        "status": current_state(row, folder),
+        "offline": row.offline,
+        "output": output,
+        "data": json.loads(output) if output is not None and plan.tasks[-1].contract is not None else None,
+        "reason": row.reason,
+        "inputs": plan.inputs,
+        "models": {name: spec.model for name, spec in plan.models.items()},
+        "tasks": tasks,
+        "usage": usage_of(spent),
+        **cost_of_steps(spent, steps),
+        "seconds": round(row.worked_seconds, 3),
+        "started_at": instant(row.created_at),
+        "updated_at": instant(row.updated_at),
+        "budget": json.loads(row.budget),
+        "versions": row.read_versions(),
+    }
+
+
+def _task(
+    planned: PlannedTask, row: RunRow, record: Recorded | None, steps: Sequence[Step], folder: Path
+) -> dict[str, Any]:
+    mine = [step for step in steps if step.task == planned.name]
+    spent = add_up(mine)
+    result: dict[str, Any] = {}
+    status = "waiting"
+    if record is not None:
+        status = "done" if record.status == "SUCCESS" else current_state(row, folder)
+        if isinstance(record.output, dict):
+            result = unpack(cast(dict[str, Any], record.output), folder)
+    return {
+        "name": planned.name,
+        "agent": planned.agent_name,
+        "model": planned.model,
+        "status": status,
+        "output": result.get("output"),
+        "file": result.get("file"),
+        "checks": result.get("checks", []),
+        "usage": usage_of(spent),
+        **cost_of_steps(spent, mine),
+        "seconds": round(sum(step.seconds for step in mine if step.kind in _WORK), 3),
+        "retries": sum(1 for step in mine if step.kind == "model" and "error" in step.record),
+    }
+
+
+_WORK = ("model", "tool", "verdict", "backoff")
+
+
+def current_state(row: RunRow, folder: Path) -> str:
+    """Return the run's state now: one said to be running whose process is dead was interrupted."""
+    return "interrupted" if row.state == "running" and holder(folder) is None else row.state
+
+
+def usage_of(spent: Spent) -> dict[str, int]:
+    """Return calls and tokens as JSON."""
+    return {
+        "model_calls": spent.model_calls,
+        "tool_calls": spent.tool_calls,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+    }
+
+
+def cost_of_steps(spent: Spent, steps: Sequence[Step]) -> dict[str, Any]:
+    """Return the cost as JSON: `cost_usd` is null where no price is known, `cost_complete` says whether all are."""
+    priced = any(step.record.get("cost_usd") is not None for step in steps)
+    return {"cost_usd": str(spent.usd) if priced else None, "cost_complete": spent.unpriced_calls == 0 and priced}
+
+
+def instant(seconds: float) -> str:
+    """Tell an instant in UTC, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]:
+    """Return what a run cost by task and by model, as JSON."""
+    steps = [step for step in read_steps(source, row.run_id, folder) if step.kind == "model"]
+    spent = add_up(steps)
+    return {
+        "run_id": row.run_id,
+        "offline": row.offline,
+        "tasks": _grouped(steps, lambda step: step.task),
+        "models": _grouped(steps, lambda step: str(step.record["model"])),
+        "usage": usage_of(spent),
+        "estimated": any((step.record.get("usage") or {}).get("estimated") for step in steps),
+        **cost_of_steps(spent, steps),
+    }
+
+
+def _grouped(steps: Sequence[Step], key: Callable[[Step], str]) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys(key(step) for step in steps))
+    groups = {name: [step for step in steps if key(step) == name] for name in names}
+    return [
+        {
+            "name": name,
+            **usage_of(spent := add_up(group)),
+            "failed_calls": sum(1 for step in group if "error" in step.record),
+            **cost_of_steps(spent, group),
+        }
+        for name, group in groups.items()
+    ]

@@ -1,0 +1,1 @@
+"""TaskSpec to crewai.Task, and the judging of its output."""

@@ -1,0 +1,35 @@
+"""What every test lives in: no network but loopback, no keys, no home folder."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Lab
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test connects to {address}")
+        real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    for name in list(os.environ):
+        if name.endswith("_API_KEY") or name.startswith(("MUSTER_", "OPENAI_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp() / "no-home"))
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A project folder, and runs of it in this process."""
+    made = Lab(tmp_path / "project")
+    yield made
+    made.close()

@@ -1,0 +1,95 @@
+"""The crews that are shipped, walked by the offline model over the documents that are shipped."""
+
+import re
+from typing import Any
+
+import pytest
+
+from models.offline.respond import OfflineTask
+from project.fill import fill
+from project.load import Project, load_project
+from project.spec import TaskSpec
+from tasks.guardrails import check_rule
+from tests.offline.talk import BACKGROUND, ROOT, claims, talk
+from tools.documents import cited_text
+
+
+@pytest.fixture(scope="module")
+def project() -> Project:
+    return load_project(ROOT, ROOT / "tools")
+
+
+def walk(project: Project, crew_name: str, **given: Any) -> dict[str, str]:
+    """Return the output of each task; every guardrail must pass at the first attempt."""
+    crew = project.crews[crew_name]
+    defaults = {name: spec.default for name, spec in crew.inputs.items() if spec.default is not None}
+    inputs = {**defaults, **given}
+    outputs: dict[str, str] = {}
+    for name in crew.tasks:
+        spec = project.tasks[name]
+        read = outputs if spec.context is None else {key: outputs[key] for key in spec.context}
+        outputs[name] = answer(project, spec, inputs, dict(read))
+        for guardrail in spec.guardrails:
+            assert guardrail.rule is not None
+            found = check_rule(
+                guardrail.rule, guardrail.value, outputs[name], lambda place: cited_text(BACKGROUND, place)
+            )
+            assert found == [], (name, guardrail.rule)
+    return outputs
+
+
+def answer(project: Project, spec: TaskSpec, inputs: dict[str, Any], context: dict[str, str]) -> str:
+    agent = project.agents[spec.agent]
+    tools = [use.name for use in (agent.tools if spec.tools is None else spec.tools)]
+    asked = fill(spec.description, inputs), fill(spec.expected_output, inputs)
+    return talk(OfflineTask(*asked, agent.role, spec.offline, None, inputs, context), *tools).answer()
+
+
+@pytest.mark.parametrize("topic", ["durable execution", "approvals", "cost of agent crews", "prompt injection"])
+def test_the_brief_is_finished_and_passes_its_guardrails(project: Project, topic: str) -> None:
+    finished = walk(project, "brief", topic=topic)["publish"]
+    assert finished.startswith(f"# {topic.capitalize()}\n")
+    assert len(finished.split()) <= 600
+    assert len(claims(finished)) >= 6
+
+
+@pytest.mark.parametrize("words", [150, 300, 1500])
+def test_the_brief_keeps_to_the_words_asked_for(project: Project, words: int) -> None:
+    finished = walk(project, "brief", topic="durable execution", words=words)["publish"]
+    assert words * 0.6 <= len(finished.split()) <= words
+
+
+def test_the_review_of_an_offline_draft_finds_nothing_to_mend(project: Project) -> None:
+    review = walk(project, "brief", topic="approvals")["review"]
+    assert "- Nothing that a rule can find." in review
+    assert re.search(r"\| The cited line says it \| pass \| (\d+) of \1 found word for word \|", review)
+
+
+def test_publishing_leaves_a_faultless_draft_as_it_is(project: Project) -> None:
+    outputs = walk(project, "brief", topic="approvals")
+    assert outputs["publish"] == outputs["draft"]
+
+
+def test_a_brief_on_what_the_documents_do_not_know_says_so(project: Project) -> None:
+    finished = walk(project, "brief", topic="quantum chemistry")["publish"]
+    assert '> Note: No passage about "quantum chemistry" was found in the material.' in finished
+    assert claims(finished) == []
+
+
+def test_a_question_is_answered_from_the_documents(project: Project) -> None:
+    finished = walk(project, "ask", question="What is prompt injection?")["answer"]
+    assert finished.startswith("# What is prompt injection?\n")
+    assert claims(finished)[0][0].startswith("Prompt injection is an attack")
+
+
+def test_a_question_that_the_documents_do_not_answer_is_not_answered(project: Project) -> None:
+    finished = walk(project, "ask", question="Who won the world cup in 1998?")["answer"]
+    assert claims(finished) == []
+
+
+@pytest.mark.parametrize("path", sorted(BACKGROUND.glob("*.md")), ids=lambda path: path.stem)
+def test_a_background_article_has_one_sentence_a_line_and_the_length_of_an_article(path: Any) -> None:
+    text = path.read_text()
+    assert 700 <= len(text.split()) <= 1100
+    for line in text.splitlines():
+        assert not re.search(r"[.!?] [A-Z]", line), line
