@@ -9,6 +9,7 @@ calls that had begun (seen by the server, or in the effects file) and were not y
 """
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -170,13 +171,14 @@ def trial(lab: Lab, server: Server, number: int, kills: int, rng: random.Random,
     effects = lab.root / f"effects-{number}.txt"
     os.environ["CHAOS_EFFECTS"] = str(effects)
     server.reset()
-    killed = model_flight = tool_flight = 0
+    killed = under_way = model_flight = tool_flight = 0
     while killed < kills:
         if in_child(lab, topic, f"run-{number}", rng.uniform(0.05, length)):
             break
         killed += 1
         seen = look(lab, f"run-{number}")
         noted = effects.read_text().count("\n") if effects.exists() else 0
+        under_way += seen["models"] > 0
         model_flight = max(0, server.get("/_stats")["attempts"] - seen["models"])
         tool_flight = max(0, noted - seen["tools"])
     if killed == kills:
@@ -189,6 +191,7 @@ def trial(lab: Lab, server: Server, number: int, kills: int, rng: random.Random,
     calm = look(lab, f"calm-{number}")["summary"]
     return {
         "kills": killed,
+        "kills_under_way": under_way,
         "same_output": disturbed["output"] == calm["output"]
         and [task["output"] for task in disturbed["tasks"]] == [task["output"] for task in calm["tasks"]],
         "same_tokens": disturbed["usage"] == calm["usage"],
@@ -200,13 +203,14 @@ def trial(lab: Lab, server: Server, number: int, kills: int, rng: random.Random,
     }
 
 
-def measure(runs: int, kills: int, latency: int, seed: int) -> list[dict[str, Any]]:
+def measure(count: int, kills: int, latency: int, seed: int) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="muster-chaos-") as folder:
         from runs import quiet
 
         quiet.prepare(Path(folder) / "crewai")
-        import runs.control  # noqa: F401
+        for name in ("runs.control", "openai.resources"):
+            importlib.import_module(name)
 
         lab = Lab(Path(folder) / "project")
         lab.write(agents=AGENTS, tasks=TASKS, tools__note_py=TOOL)
@@ -214,8 +218,8 @@ def measure(runs: int, kills: int, latency: int, seed: int) -> list[dict[str, An
         try:
             lab.models(f"{server.origin}/v1")
             length = 0.4 + latency / 1000 * 7
-            share = [kills // runs + (number < kills % runs) for number in range(runs)]
-            return [trial(lab, server, number, count, rng, length) for number, count in enumerate(share)]
+            share = [kills // count + (number < kills % count) for number in range(count)]
+            return [trial(lab, server, number, each, rng, length) for number, each in enumerate(share)]
         finally:
             server.close()
 

@@ -1,84 +1,102 @@
-"""Whether a call may be made: Allow, Refuse (the model reads why), Ask (a person), Halt (the run stops). Pure."""
+"""The guard's decision about one call, in its final shape."""
 
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from policy.budget import Spent, over
+from project.hints import listed, nearest, quoted
 from project.spec import BudgetSpec
 
 
 @dataclass(frozen=True)
-class Call:
-    """A call that is about to be made, and by whom. `name` is the tool's or the model's."""
-
-    kind: Literal["model", "tool"]
-    run_id: str
-    task_name: str
-    agent_name: str
-    name: str
-
-
-@dataclass(frozen=True)
 class Allow:
-    """The call may be made."""
+    """The call may happen."""
 
 
 @dataclass(frozen=True)
 class Refuse:
-    """The call is not made; `reason` is what the model reads."""
+    """The call does not happen; the agent goes on."""
 
     reason: str
+    """What the model reads in place of a result."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A person decides."""
+    """A person decides; the run waits."""
 
     question: str
+    """What the person reads."""
 
 
 @dataclass(frozen=True)
 class Halt:
-    """The run stops here; `reason` is what people read."""
+    """The run ends here."""
 
     reason: str
+    """What the person who started it reads."""
 
 
 Decision = Allow | Refuse | Ask | Halt
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a model or a tool that is about to happen."""
+
+    kind: Literal["model", "tool"]
+    run: str
+    """Id of the run."""
+    task: str
+    """Name of the task."""
+    agent: str
+    """Name of the agent that makes the call."""
+    name: str
+    """The tool's name as the model wrote it, or the model as `provider/model`."""
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments of a tool call."""
+    effect: Literal["read", "write", "send", "spend", "execute"] | None = None
+    """What the tool does to the world; None for a model."""
+    repeat: Literal["safe", "keyed", "once"] | None = None
+    """What doing it twice means; None for a model."""
 
 
 def decide(
     call: Call,
     spent: Spent,
     budget: BudgetSpec,
+    allowed_tools: Collection[str],
     *,
-    allowed_tools: Sequence[str] = (),
-    problems: Sequence[str] = (),
-    worst_usd: Decimal | None = None,
-    worst_tokens: int = 0,
+    worst_usd: Decimal | None,
+    worst_tokens: int,
+    price_known: bool,
+    argument_problems: Sequence[str] = (),
 ) -> Decision:
-    """Say whether `call` may be made. `problems` are what is wrong with its arguments.
+    """Say whether `call` may happen.
 
-    A ceiling comes first: at the ceiling the run stops, whatever the call is.
+    Pure: reads no clock and no disk, so a replayed run decides alike. A wrong tool or wrong arguments are refused
+    before the budget is looked at: such a call costs nothing. `argument_problems` are what the tool's schema found.
+    `worst_usd` and `worst_tokens` are the most that the call may cost; without `price_known`, `worst_usd` is not read.
+
+    Raises: nothing. A refusal is a value, since the model must be able to read it.
     """
-    reason = over(spent, budget, kind=call.kind, worst_usd=worst_usd, worst_tokens=worst_tokens)
-    if reason is not None:
-        return Halt(reason)
-    if call.kind == "model":
-        return Allow()
-    if call.name not in allowed_tools:
-        return Refuse(_unknown_tool(call.name, allowed_tools))
-    if problems:
-        return Refuse(f"Error: {call.name} was not run: {'; '.join(problems)}")
-    return Allow()
+    if call.kind == "tool" and call.name not in allowed_tools:
+        return Refuse(_unknown_tool(call.name, sorted(allowed_tools)))
+    if call.kind == "tool" and argument_problems:
+        problems = "\n".join(f"- {problem}" for problem in argument_problems)
+        return Refuse(
+            f"{call.name} was not called, its arguments are wrong:\n{problems}\nCall it again with right ones."
+        )
+    worst = worst_usd if price_known else None
+    reason = over(spent, budget, kind=call.kind, worst_usd=worst, worst_tokens=worst_tokens, name=call.name)
+    return Allow() if reason is None else Halt(reason)
 
 
 def _unknown_tool(name: str, allowed: Sequence[str]) -> str:
     if not allowed:
-        return f"Error: there is no tool {name!r}; this task has no tools. Answer without one."
-    near = difflib.get_close_matches(name, allowed, 1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    return f"Error: there is no tool {name!r}. {hint}The tools are: {', '.join(allowed)}."
+        return f"There is no tool {quoted(name)}, and no other one in this task. Answer without tools."
+    close = nearest(name, allowed)
+    guess = f" Did you mean `{close}`?" if close else ""
+    return f"There is no tool {quoted(name)}.{guess} The tools are: {listed(allowed)}."

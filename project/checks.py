@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from project.errors import Problem, Where
 from project.foreign import Foreign
-from project.hints import quoted, shown, suggest
+from project.hints import quoted, suggest
 from project.reader import Node
 from project.spec import Spec
 
@@ -24,11 +24,11 @@ class Note:
 
     where: Where
     """The place."""
-    text: str
+    what: str
     """What people read."""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.text}"
+        return f"{self.where}: {self.what}"
 
 
 @dataclass
@@ -73,7 +73,7 @@ def read_spec(model: type[S], node: Node, grammar: Grammar, findings: Findings) 
     A key without a value counts as not written. What is wrong goes to `findings`; its field then has its default,
     and a text that must be there is "", so that the names in the rest can still be checked.
     """
-    if not isinstance(node.value, dict):
+    if not node.is_mapping:
         _not_a_mapping(model, node, grammar, findings)
         return None
     values = _collect(model, node, grammar, findings)
@@ -97,7 +97,7 @@ def explain(detail: ErrorDetails, node: Node) -> Problem:
         elif isinstance(step, str) and step in node.entries:
             node = node.entries[step]
     context = detail.get("ctx", {})
-    got = shown(node.value, node.raw)
+    got = node.got()
     kind = detail["type"]
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
@@ -118,7 +118,7 @@ def expect_text(node: Node, findings: Findings) -> str | None:
     if node.value is None or isinstance(node.value, str):
         findings.wrong(node.here(), "is empty", "write a text after the colon")
     else:
-        what = f"must be text, got {shown(node.value, node.raw)}"
+        what = f"must be text, got {node.got()}"
         findings.wrong(node.here(), what, _retype("string_type", node))
     return None
 
@@ -160,7 +160,7 @@ def _not_a_mapping(model: type[Spec], node: Node, grammar: Grammar, findings: Fi
     if node.value is None:
         findings.wrong(node.at_key(), "is empty", fix)
     else:
-        findings.wrong(node.here(), f"must be a mapping of keys, got {shown(node.value, node.raw)}", fix)
+        findings.wrong(node.here(), f"must be a mapping of keys, got {node.got()}", fix)
 
 
 def _collect(model: type[Spec], node: Node, grammar: Grammar, findings: Findings) -> dict[str, Any]:

@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from project.checks import Findings, Note
 from project.declaration import GuardrailDeclaration, ToolDeclaration, read_guardrail, read_tool
-from project.errors import Problem, Where
+from project.errors import AppError, Problem, Where
 from project.reader import read_file
 
 Kind = Literal["tool", "guardrail"]
@@ -36,6 +36,20 @@ class Scan:
     crewai: set[str] = field(default_factory=set[str])
     """Tools written CrewAI's own way, which are left out."""
 
+    def add(self, other: "Scan") -> None:
+        """Take in what another folder declares; a tool whose name is taken is a problem."""
+        for name, declared in other.tools.items():
+            if name in self.tools:
+                where = Where(declared.path, declared.line, 1, name)
+                other.findings.wrong(
+                    where, f"`{name}` is the name of a built-in tool", "give the function another name"
+                )
+            self.tools.setdefault(name, declared)
+        self.findings.problems += other.findings.problems
+        self.findings.notes += other.findings.notes
+        self.doubtful |= other.doubtful
+        self.crewai |= other.crewai
+
 
 def read_code(folder: Path, label: str, kind: Kind) -> Scan:
     """Read the declarations in `<folder>/*.py`; runs nothing. `label` is the folder for messages."""
@@ -56,13 +70,19 @@ def code_hashes(root: Path) -> dict[str, str]:
     """Return the path, relative to the project, and SHA-256 of each user tool and guardrail file, sorted by path.
 
     Where the project is the application's own checkout, its built-in tools are not the user's.
+
+    Raises: AppError for a file that cannot be read.
     """
     hashes: dict[str, str] = {}
     for folder in ("guardrails", "tools"):
         if (root / folder).resolve() == _APPLICATION / "tools":
             continue
         for path in _python_files(root / folder):
-            hashes[f"{folder}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            try:
+                hashes[f"{folder}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                where = Where(f"{folder}/{path.name}", 1, 1)
+                raise AppError(f"cannot be read: {error.strerror}", where=where, fix="check its permissions") from error
     return hashes
 
 
@@ -81,7 +101,9 @@ def crewai_tool_names() -> frozenset[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return frozenset()
-    imported = [name.asname or name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    imported = [
+        name.asname or name.name for node in tree.body if isinstance(node, ast.ImportFrom) for name in node.names
+    ]
     return frozenset(name for name in imported if name.endswith("Tool") and not name.startswith("_"))
 
 
@@ -151,7 +173,9 @@ def _leave_out_class(node: ast.ClassDef, origins: Mapping[str, str], name: str, 
 
 def _leave_out(tool_name: str, where: Where, what: str, scan: Scan) -> None:
     scan.crewai.add(tool_name)
-    scan.findings.notes.append(Note(where, f'not yet taken: {what}; write a function with `@tool(effect="read")` of muster'))
+    scan.findings.notes.append(
+        Note(where, f'not yet taken: {what}; write a function with `@tool(effect="read")` of muster')
+    )
 
 
 def _check_import(origin: str, origins: Mapping[str, str], kind: Kind, where: Where, findings: Findings) -> None:
@@ -160,12 +184,14 @@ def _check_import(origin: str, origins: Mapping[str, str], kind: Kind, where: Wh
 
 
 def _origins(tree: ast.Module) -> dict[str, str]:
-    """Map each name that the module binds by import or definition to where it comes from; "*" where anything may come."""
+    """Map each name that is imported or defined to where it comes from; "*" is there where anything may be."""
     origins: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
-                origins[name.asname or name.name.partition(".")[0]] = name.name if name.asname else name.name.partition(".")[0]
+                origins[name.asname or name.name.partition(".")[0]] = (
+                    name.name if name.asname else name.name.partition(".")[0]
+                )
         elif isinstance(node, ast.ImportFrom):
             origins.update({name.asname or name.name: f"{node.module or ''}.{name.name}" for name in node.names})
     for node in tree.body:

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from project.checks import Findings, Grammar, read_spec
-from project.hints import quoted, shown, suggest
+from project.hints import quoted, suggest
 from project.names import Names, check_name
 from project.reader import Node
 from project.spec import FieldSpec, FieldType
@@ -41,8 +41,12 @@ def read_output(node: Node, names: Names, findings: Findings) -> dict[str, Field
 
 def read_fields(node: Node, findings: Findings) -> dict[str, FieldSpec] | None:
     """Read a mapping of field names to types, choices, long forms or nested fields."""
-    if not isinstance(node.value, dict) or not node.entries:
-        what = "has no fields" if not node.value and node.value is not False else f"must be a mapping of fields, got {shown(node.value, node.raw)}"
+    if not node.is_mapping or not node.entries:
+        what = (
+            "has no fields"
+            if not node.value and node.value is not False
+            else f"must be a mapping of fields, got {node.got()}"
+        )
         findings.wrong(node.here(), what, _FORMS)
         return None
     fields: dict[str, FieldSpec] = {}
@@ -61,21 +65,23 @@ def _read_field(node: Node, findings: Findings) -> FieldSpec | None:
     if isinstance(node.value, str):
         kind = _read_type(node, findings)
         if kind in ("object", "list[object]"):
-            findings.wrong(node.here(), f"`{kind}` needs its fields", f"write `{{type: {kind}, fields: {{title: str}}}}`")
+            findings.wrong(
+                node.here(), f"`{kind}` needs its fields", f"write `{{type: {kind}, fields: {{title: str}}}}`"
+            )
             return None
         return FieldSpec(type=cast(FieldType, kind)) if kind else None
-    if isinstance(node.value, list):
+    if node.is_list:
         choices = _read_choices(node, findings)
         return FieldSpec(choices=choices) if choices else None
-    if isinstance(node.value, dict) and isinstance(node.value.get("type"), str):
+    if node.is_mapping and isinstance(node.value.get("type"), str):
         spec = read_spec(FieldSpec, node, _long_form(), findings)
         if spec is not None:
             _check_field(spec, node, findings)
         return spec
-    if isinstance(node.value, dict):
+    if node.is_mapping:
         fields = read_fields(node, findings)
         return FieldSpec(type="object", fields=fields) if fields else None
-    findings.wrong(node.here(), f"must be a type, got {shown(node.value, node.raw)}", _FORMS)
+    findings.wrong(node.here(), f"must be a type, got {node.got()}", _FORMS)
     return None
 
 
@@ -96,14 +102,14 @@ def _read_type(node: Node, findings: Findings) -> str | None:
 def _read_choices(node: Node, findings: Findings) -> list[str] | None:
     if node.value is None:
         return None
-    if not isinstance(node.value, list) or not node.items:
-        what = "has no choices" if node.value == [] else f"must be a list of texts, got {shown(node.value, node.raw)}"
+    if not node.is_list or not node.items:
+        what = "has no choices" if node.value == [] else f"must be a list of texts, got {node.got()}"
         findings.wrong(node.here(), what, "write the values allowed: `[brief, report]`")
         return None
     choices: list[str] = []
     for item in node.items:
         if not isinstance(item.value, str):
-            what = f"a choice must be text, got {shown(item.value, item.raw)}"
+            what = f"a choice must be text, got {item.got()}"
             findings.wrong(item.here(), what, f'put it in quotes: "{item.raw}"' if item.raw else "write a text")
         elif item.value in choices:
             findings.wrong(item.here(), f"the choice {quoted(item.value)} stands twice", "keep one of them")
@@ -128,7 +134,9 @@ def _check_field(spec: FieldSpec, node: Node, findings: Findings) -> None:
     ):
         if getattr(spec, key) is not None and not fits:
             where = node.entries[key].at_key()
-            findings.wrong(where, f"`{key}` is for {wanted}, not for {spec.type}", f"take `{key}` out or change the type")
+            findings.wrong(
+                where, f"`{key}` is for {wanted}, not for {spec.type}", f"take `{key}` out or change the type"
+            )
     if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
         got = f"{node.entries['minimum'].raw} and {node.entries['maximum'].raw}"
         findings.wrong(node.entries["minimum"].here(), f"minimum must be <= maximum, got {got}", "swap them")

@@ -42,6 +42,8 @@ class ToolDeclaration:
     """Parameters that the model or YAML may set, in order."""
     required: tuple[str, ...]
     """Those without a default."""
+    fixed: tuple[str, ...]
+    """Those marked `FIXED`: the model never sets them, so YAML must set the required ones."""
     path: str
     """File, relative to the project or, for a built-in tool, to the application."""
     line: int
@@ -73,8 +75,9 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
         findings.wrong(where, what, "add a parameter `idempotency_key: str` or `context: ToolContext`")
     doc = ast.get_docstring(node) or ""
     if not doc.strip():
-        findings.wrong(where, "has no docstring; it is what the model reads", "say in one line what the tool does and returns")
-    _check_plain(node, "tool", where, findings)
+        findings.wrong(
+            where, "has no docstring; it is what the model reads", "say in one line what the tool does and returns"
+        )
     return ToolDeclaration(
         name=node.name,
         effect=effect,
@@ -85,6 +88,7 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
         doc=doc,
         parameters=parameters,
         required=required,
+        fixed=_fixed(node),
         path=where.path,
         line=where.line,
     )
@@ -100,13 +104,9 @@ def read_guardrail(node: _Function, decorator: ast.expr, where: Where, findings:
         count = len(named) + len(arguments.kwonlyargs) + bool(arguments.vararg) + bool(arguments.kwarg)
         what = f"a guardrail takes exactly one parameter, the output's text; this one has {count}"
         findings.wrong(where, what, f"write `def {node.name}(text: str) -> str:`")
-    _check_plain(node, "guardrail", where, findings)
-    return GuardrailDeclaration(node.name, ast.get_docstring(node) or "", where.path, where.line)
-
-
-def _check_plain(node: _Function, noun: str, where: Where, findings: Findings) -> None:
     if isinstance(node, ast.AsyncFunctionDef):
-        findings.wrong(where, f"an async function cannot be a {noun}", "write a plain `def`")
+        findings.wrong(where, "an async function cannot be a guardrail", "write a plain `def`")
+    return GuardrailDeclaration(node.name, ast.get_docstring(node) or "", where.path, where.line)
 
 
 def _read_keywords(decorator: ast.expr, where: Where, findings: Findings) -> dict[str, Any]:
@@ -134,7 +134,9 @@ def _read_keyword(name: str, node: ast.expr, place: Where, findings: Findings) -
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        findings.wrong(place, f"`{name}` must be written out, since it is read without running the file", "write its value")
+        findings.wrong(
+            place, f"`{name}` must be written out, since it is read without running the file", "write its value"
+        )
         return None
     allowed = {"effect": EFFECTS, "repeat": (*REPEATS, None), "returns": RETURNS, "private": (True, False)}.get(name)
     if allowed is None:
@@ -145,11 +147,15 @@ def _read_keyword(name: str, node: ast.expr, place: Where, findings: Findings) -
     if any(type(value) is type(choice) and value == choice for choice in allowed):
         return value
     words = [str(choice) for choice in allowed if choice is not None]
-    findings.wrong(place, f"`{name}` must be one of {', '.join(words)}; got {_shown(value)}", suggest(str(value), words, name))
+    findings.wrong(
+        place, f"`{name}` must be one of {', '.join(words)}; got {_shown(value)}", suggest(str(value), words, name)
+    )
     return None
 
 
-def _read_parameters(node: _Function, where: Where, findings: Findings) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+def _read_parameters(
+    node: _Function, where: Where, findings: Findings
+) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
     arguments = node.args
     for star in (arguments.vararg, arguments.kwarg):
         if star:
@@ -160,14 +166,25 @@ def _read_parameters(node: _Function, where: Where, findings: Findings) -> tuple
         what = "a tool is called by its parameters' names"
         findings.wrong(_at(where, arguments.posonlyargs[0]), what, "take the `/` out of the parameters")
     positional = [*arguments.posonlyargs, *arguments.args]
-    optional = {arg.arg for arg in positional[len(positional) - len(arguments.defaults) :]} if arguments.defaults else set()
+    optional = {arg.arg for arg in positional[len(positional) - len(arguments.defaults) :]}
     optional |= {arg.arg for arg, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if default}
     every = [*positional, *arguments.kwonlyargs]
     for argument in every:
         if argument.annotation is None and argument.arg not in HANDED:
-            findings.wrong(_at(where, argument), f"parameter `{argument.arg}` has no type", f"write `{argument.arg}: str`")
+            findings.wrong(
+                _at(where, argument), f"parameter `{argument.arg}` has no type", f"write `{argument.arg}: str`"
+            )
     parameters = tuple(argument.arg for argument in every if argument.arg not in HANDED)
     return parameters, tuple(name for name in parameters if name not in optional), len(parameters) < len(every)
+
+
+def _fixed(node: _Function) -> tuple[str, ...]:
+    every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return tuple(arg.arg for arg in every if arg.annotation is not None and _mentions(arg.annotation, "FIXED"))
+
+
+def _mentions(annotation: ast.expr, name: str) -> bool:
+    return any(getattr(part, "id", getattr(part, "attr", None)) == name for part in ast.walk(annotation))
 
 
 def _at(where: Where, node: ast.expr | ast.keyword | ast.arg) -> Where:

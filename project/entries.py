@@ -1,16 +1,16 @@
-"""The files of config/, entry by entry → specs. Names of other files are checked here; what crews make of them is not."""
+"""The files of config/, entry by entry → specs, with the names of other files checked."""
 
 import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from project.checks import Findings, Grammar, Note, expect_text, read_spec
+from project.checks import Findings, Grammar, Note, Take, expect_text, read_spec
 from project.contracts import read_fields, read_output
 from project.foreign import AGENT_KEYS, CREW_KEYS, MODEL_KEYS, PROCESSES, TASK_KEYS
 from project.hints import quoted, shown
 from project.leaks import looks_secret
-from project.names import Names, check_name
+from project.names import ENTRY_NAME, INPUT_NAME, MODEL_NAME, Names, check_name
 from project.reader import Node
 from project.spec import (
     AgentSpec,
@@ -27,9 +27,6 @@ from project.uses import read_guardrails, read_tools
 
 _S = TypeVar("_S", bound=Spec)
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,63}")
-_MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
-_INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MODEL_FORM = re.compile(r"[^/\s]+/[^\s]+")
 _UNSAFE = re.compile(r"""[|<>&;$`*?"'!\\:\x00-\x1f]""")
@@ -47,12 +44,12 @@ def read_agents(tree: Node, names: Names, findings: Findings) -> dict[str, Agent
 
 def read_tasks(tree: Node, names: Names, findings: Findings) -> dict[str, TaskSpec]:
     """Read tasks.yaml."""
-    takes = {
+    takes: dict[str, Take] = {
         "agent": partial(_read_agent, names=names),
         "context": partial(_read_context, names=names),
         "tools": partial(_tools, names=names),
         "guardrails": partial(_guardrails, names=names),
-        "guardrail": lambda node, findings: None,
+        "guardrail": _wait,
         "output": partial(_output, names=names),
         "output_file": _read_output_file,
     }
@@ -64,7 +61,9 @@ def read_tasks(tree: Node, names: Names, findings: Findings) -> dict[str, TaskSp
         if single is None or single.value is None:
             continue
         if "guardrails" in tree.entries[name].entries:
-            findings.wrong(single.at_key(), "`guardrail` and `guardrails` are both given", "put all of them under `guardrails`")
+            findings.wrong(
+                single.at_key(), "`guardrail` and `guardrails` are both given", "put all of them under `guardrails`"
+            )
             continue
         specs = read_guardrails(single, names, findings)
         tasks[name] = task.model_copy(update={"guardrails": specs or []})
@@ -90,7 +89,7 @@ def read_models(tree: Node, findings: Findings) -> dict[str, ModelSpec]:
     grammar = Grammar("a model", takes, MODEL_KEYS, {"name": "model", "url": "base_url", "pricing": "price"})
     models: dict[str, ModelSpec] = {}
     for name, node in tree.entries.items():
-        _check_entry_name(name, node, _MODEL_NAME, findings)
+        _check_entry_name(name, node, MODEL_NAME, findings)
         if isinstance(node.value, str):
             model = _read_model(node, findings)
             models[name] = ModelSpec(model=model or "")
@@ -105,7 +104,7 @@ def read_contracts(tree: Node, findings: Findings) -> dict[str, dict[str, FieldS
     """Read contracts.yaml."""
     contracts: dict[str, dict[str, FieldSpec]] = {}
     for name, node in tree.entries.items():
-        _check_entry_name(name, node, _NAME, findings)
+        _check_entry_name(name, node, ENTRY_NAME, findings)
         contracts[name] = read_fields(node, findings) or {}
     return contracts
 
@@ -113,7 +112,7 @@ def read_contracts(tree: Node, findings: Findings) -> dict[str, dict[str, FieldS
 def _read_entries(model: type[_S], tree: Node, grammar: Grammar, findings: Findings) -> dict[str, _S]:
     specs: dict[str, _S] = {}
     for name, node in tree.entries.items():
-        _check_entry_name(name, node, _NAME, findings)
+        _check_entry_name(name, node, ENTRY_NAME, findings)
         spec = read_spec(model, node, grammar, findings)
         if spec is not None:
             specs[name] = spec
@@ -126,10 +125,14 @@ def _check_entry_name(name: str, node: Node, allowed: re.Pattern[str], findings:
         findings.wrong(node.at_key(), what, "use at most 64 of A-Z, a-z, 0-9, `_` and `-`, and begin with a letter")
 
 
+def _wait(node: Node, findings: Findings) -> None:
+    """Leave `guardrail` until its task is known: it is only right where `guardrails` is not given too."""
+
+
 def _read_llm(node: Node, findings: Findings, *, names: Names) -> str | None:
     if node.value is None:
         return None
-    if isinstance(node.value, dict):
+    if node.is_mapping:
         findings.wrong(node.here(), "a model is not described here", "describe it in models.yaml and name it here")
         return None
     name = expect_text(node, findings)
@@ -214,10 +217,12 @@ def _read_list(
     """Read a list of names: each known, none twice."""
     if node.value is None and not needed:
         return None
-    if not isinstance(node.value, list):
+    if not node.is_list:
         key = node.keys[-1]
-        fix = f"write a list: `{key}: [{node.value}]`" if isinstance(node.value, str) else f"write a list: `{key}: [...]`"
-        findings.wrong(node.here(), f"must be a list of {noun}s, got {shown(node.value, node.raw)}", fix)
+        fix = (
+            f"write a list: `{key}: [{node.value}]`" if isinstance(node.value, str) else f"write a list: `{key}: [...]`"
+        )
+        findings.wrong(node.here(), f"must be a list of {noun}s, got {node.got()}", fix)
         return None
     if needed and not node.items:
         findings.wrong(node.here(), f"lists no {noun}", f"name at least one {noun}")
@@ -240,13 +245,13 @@ def _read_budget(node: Node, findings: Findings) -> BudgetSpec | None:
 def _read_inputs(node: Node, findings: Findings) -> dict[str, InputSpec] | None:
     if node.value is None:
         return None
-    if not isinstance(node.value, dict):
+    if not node.is_mapping:
         fix = "write `topic:` for a text that must be given, `words: 600` for one with a default"
-        findings.wrong(node.here(), f"must be a mapping of inputs, got {shown(node.value, node.raw)}", fix)
+        findings.wrong(node.here(), f"must be a mapping of inputs, got {node.got()}", fix)
         return None
     inputs: dict[str, InputSpec] = {}
     for name, child in node.entries.items():
-        if not _INPUT_NAME.fullmatch(name):
+        if not INPUT_NAME.fullmatch(name):
             what = f"{quoted(name)} cannot be the name of an input"
             findings.wrong(child.at_key(), what, "use letters, digits, `_` and `-`, and begin with a letter")
         inputs[name] = _read_input(child, findings) or InputSpec()
@@ -256,7 +261,7 @@ def _read_inputs(node: Node, findings: Findings) -> dict[str, InputSpec] | None:
 def _read_input(node: Node, findings: Findings) -> InputSpec | None:
     if node.value is None:
         return InputSpec()
-    if isinstance(node.value, dict):
+    if node.is_mapping:
         default = node.entries.get("default")
         spec = read_spec(InputSpec, node, Grammar("an input", {"default": _read_default}), findings)
         if spec is None or default is None or spec.default is None:
@@ -268,15 +273,17 @@ def _read_input(node: Node, findings: Findings) -> InputSpec | None:
 
 
 def _read_default(node: Node, findings: Findings) -> str | int | float | None:
-    if isinstance(node.value, bool) or isinstance(node.value, (list, dict)):
-        what = f"a default must be a text or a number, got {shown(node.value, node.raw)}"
+    if isinstance(node.value, bool) or node.is_mapping or node.is_list:
+        what = f"a default must be a text or a number, got {node.got()}"
         findings.wrong(node.here(), what, f'put it in quotes: "{node.raw}"' if node.raw else "write one value")
         return None
     return cast("str | int | float | None", node.value)
 
 
 def _type_of(default: str | int | float) -> str:
-    return {int: "integer", float: "number"}.get(type(default), "text")
+    if isinstance(default, str):
+        return "text"
+    return "integer" if isinstance(default, int) else "number"
 
 
 def _fit_default(spec: InputSpec, node: Node, findings: Findings) -> InputSpec:
@@ -284,9 +291,15 @@ def _fit_default(spec: InputSpec, node: Node, findings: Findings) -> InputSpec:
     if spec.type == "number" and kind == "integer":
         return spec.model_copy(update={"default": float(cast(int, spec.default))})
     if kind != ("text" if spec.type in ("folder", "file") else spec.type):
-        fix = f'put it in quotes: "{node.raw}"' if kind != "text" else "write a number without quotes, or set `type: text`"
-        got = shown(node.value, node.raw)
-        findings.wrong(node.here(), f"the default of an input of type {spec.type} must be {_FITS[spec.type]}, got {got}", fix)
+        fix = (
+            f'put it in quotes: "{node.raw}"'
+            if kind != "text"
+            else "write a number without quotes, or set `type: text`"
+        )
+        got = node.got()
+        findings.wrong(
+            node.here(), f"the default of an input of type {spec.type} must be {_FITS[spec.type]}, got {got}", fix
+        )
     return spec
 
 
@@ -317,7 +330,9 @@ def _read_variable(node: Node, findings: Findings) -> str | None:
     name = expect_text(node, findings)
     if name is None or (_VARIABLE.fullmatch(name) and not looks_secret(name)):
         return name
-    findings.wrong(node.here(), "must be the name of an environment variable", "write its name, such as `OPENAI_API_KEY`")
+    findings.wrong(
+        node.here(), "must be the name of an environment variable", "write its name, such as `OPENAI_API_KEY`"
+    )
     return None
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from project.checks import Findings, Note
-from project.code import Scan, crewai_tool_names, read_code
+from project.code import Scan, code_hashes, crewai_tool_names, read_code
 from project.declaration import GuardrailDeclaration, ToolDeclaration
 from project.entries import read_agents, read_contracts, read_crews, read_models, read_tasks
 from project.errors import AppError, ConfigErrors, Problem, Where
 from project.foreign import FILES
-from project.hints import nearest
 from project.leaks import find_leaks, redact
 from project.names import Names
 from project.reader import Node, parse_yaml, read_file
@@ -24,6 +23,7 @@ from project.spec import AgentSpec, CrewSpec, FieldSpec, ModelSpec, TaskSpec
 _T = TypeVar("_T")
 
 _FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml")
+_ORDER = (*_FILES, *(name.replace(".yaml", ".yml") for name in _FILES), *FILES)
 _NEEDED = {"agents.yaml": "agent", "tasks.yaml": "task"}
 _ENTRIES = {**_NEEDED, "crews.yaml": "crew"}
 _MARK = Path("config") / "agents.yaml"
@@ -67,13 +67,13 @@ class _Reading:
     trees: dict[str, Node] = field(default_factory=dict[str, Node])
     unreadable: set[str] = field(default_factory=set[str])
     secrets: list[str] = field(default_factory=list[str])
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    digests: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def find_project(option: str | None, environ: Mapping[str, str], start: Path) -> Path:
-    """Return the project folder: `option`, else MUSTER_PROJECT, else `start` or its nearest parent with config/agents.yaml.
+    """Return the project folder: `option`, else MUSTER_PROJECT, else `start` or its nearest parent that is a project.
 
-    Relative paths are taken from `start`.
+    A project has config/agents.yaml. Relative paths are taken from `start`.
 
     Raises: AppError (exit 3) when there is no project.
     """
@@ -106,7 +106,7 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         _read_tree(name, reading)
     for name in FILES:
         _refuse_later_file(name, reading)
-    tools, guardrails = _read_all_code(root, builtin_tools, reading)
+    tools, guardrails = _read_all_code(reading, builtin_tools)
     crewai_tools = crewai_tool_names()
     findings = reading.findings
     models = _entries(read_models, "models.yaml", reading)
@@ -141,7 +141,7 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         guardrails=guardrails.guardrails,
         crewai_tools=crewai_tools,
         notes=notes,
-        digest=reading.digest.hexdigest(),
+        digest=_digest(reading.digests | code_hashes(root)),
     )
 
 
@@ -178,7 +178,7 @@ def _read_tree(name: str, reading: _Reading) -> None:
         reading.findings.problems.append(content)
         reading.unreadable.add(name)
         return
-    _digest(label, content, reading)
+    reading.digests[label] = hashlib.sha256(content).hexdigest()
     result = parse_yaml(content, label)
     reading.findings.problems += result.problems
     if result.tree is not None and result.tree.entries:
@@ -216,7 +216,7 @@ def _refuse_later_file(name: str, reading: _Reading) -> None:
     if isinstance(content, Problem):
         reading.findings.problems.append(content)
         return
-    _digest(label, content, reading)
+    reading.digests[label] = hashlib.sha256(content).hexdigest()
     result = parse_yaml(content, label)
     if result.empty:
         return
@@ -225,10 +225,11 @@ def _refuse_later_file(name: str, reading: _Reading) -> None:
     reading.findings.wrong(Where(label, line, column), FILES[name].message(), f"{label}: {FILES[name].fix}")
 
 
-def _read_all_code(root: Path, builtin_tools: Path, reading: _Reading) -> tuple[Scan, Scan]:
+def _read_all_code(reading: _Reading, builtin_tools: Path) -> tuple[Scan, Scan]:
+    root = reading.root
     tools = read_code(builtin_tools, builtin_tools.name, "tool")
     if (root / "tools").resolve() != builtin_tools.resolve():
-        _add_user_tools(tools, read_code(root / "tools", "tools", "tool"), reading.findings)
+        tools.add(read_code(root / "tools", "tools", "tool"))
     guardrails = read_code(root / "guardrails", "guardrails", "guardrail")
     for name, declared in guardrails.guardrails.items():
         if name in RULES:
@@ -237,14 +238,7 @@ def _read_all_code(root: Path, builtin_tools: Path, reading: _Reading) -> tuple[
     for scan in (tools, guardrails):
         reading.findings.problems += scan.findings.problems
         reading.findings.notes += scan.findings.notes
-    for path, content in _user_code(root, builtin_tools):
-        _digest(path, content, reading)
     return tools, guardrails
-
-
-def _digest(name: str, content: bytes, reading: _Reading) -> None:
-    reading.digest.update(f"{name} {len(content)}\n".encode())
-    reading.digest.update(content)
 
 
 def _entries(read: Callable[[Node, Findings], dict[str, _T]], name: str, reading: _Reading) -> dict[str, _T]:
@@ -259,25 +253,25 @@ def _keys(name: str, reading: _Reading) -> list[str] | None:
     return list(tree.entries) if tree is not None else []
 
 
-def _add_user_tools(builtin: Scan, user: Scan, findings: Findings) -> None:
-    for name, declared in user.tools.items():
-        if name in builtin.tools:
-            where = Where(declared.path, declared.line, 1, name)
-            findings.wrong(where, f"`{name}` is the name of a built-in tool", "give the function another name")
-        else:
-            builtin.tools[name] = declared
-    findings.problems += user.findings.problems
-    findings.notes += user.findings.notes
-
-
-def _user_code(root: Path, builtin_tools: Path) -> list[tuple[str, bytes]]:
-    folders = [root / "guardrails"]
-    if (root / "tools").resolve() != builtin_tools.resolve():
-        folders.insert(0, root / "tools")
-    return [(path.relative_to(root).as_posix(), path.read_bytes()) for f in folders for path in sorted(f.glob("*.py"))]
-
-
 def _finish(reading: _Reading) -> tuple[Note, ...]:
-    if reading.findings.problems:
-        raise ConfigErrors(reading.findings.problems)
-    return tuple(reading.findings.notes)
+    """Return the notes in order. Raises: ConfigErrors with the problems in order, each once and without credentials."""
+    problems: dict[tuple[int, str, int, int, str], Problem] = {}
+    for problem in reading.findings.problems:
+        clean = redact(problem, reading.secrets)
+        problems.setdefault((*_position(clean.where), clean.what), clean)
+    if problems:
+        raise ConfigErrors([problem for _, problem in sorted(problems.items(), key=lambda item: item[0][:4])])
+    notes = {(*_position(note.where), note.what): note for note in reading.findings.notes}
+    return tuple(note for _, note in sorted(notes.items(), key=lambda item: item[0][:4]))
+
+
+def _position(where: Where | None) -> tuple[int, str, int, int]:
+    if where is None:
+        return (0, "", 0, 0)
+    name = where.path.removeprefix("config/")
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), where.path, where.line, where.column)
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    lines = [f"{name} {digest}\n" for name, digest in sorted(files.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

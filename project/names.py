@@ -1,5 +1,6 @@
 """The names that a project's files give and refer to."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -7,6 +8,11 @@ from project.checks import Findings
 from project.declaration import GuardrailDeclaration, ToolDeclaration
 from project.errors import Where
 from project.hints import quoted, suggest
+
+# Step and workflow names are made of them, with `/`, `#` and `.` between: none of these may be inside.
+ENTRY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]{0,63}")
+MODEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+INPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 
 
 @dataclass(frozen=True)

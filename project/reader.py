@@ -19,7 +19,7 @@ from yaml.nodes import Node as YamlNode
 from yaml.reader import ReaderError
 
 from project.errors import Problem, Where
-from project.hints import quoted, shortened
+from project.hints import quoted, shortened, shown
 from project.syntax import explain_syntax
 
 _MOST_BYTES = 1_000_000
@@ -50,6 +50,20 @@ class Node:
     """A mapping's values by key."""
     items: tuple["Node", ...] = ()
     """A list's values."""
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether it is a mapping."""
+        return isinstance(self.value, dict)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list."""
+        return isinstance(self.value, list)
+
+    def got(self) -> str:
+        """Say what it is, for a message."""
+        return shown(self.value, self.raw)
 
     def here(self) -> Where:
         """Return the place of the value."""

@@ -1,4 +1,4 @@
-"""What only a crew shows: the order of its tasks, who does them, what they write, and the inputs that their texts name."""
+"""What only a crew shows: the order of its tasks, who does them, what they write, the inputs that its texts name."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ def crew_texts(
 ) -> Iterator[tuple[str, str, str, list[str]]]:
     """Yield the placeholders of each text of a crew that is filled: file, entry, key, names; in the order of its tasks.
 
-    Filled are role, goal and backstory; description, expected_output, output_file and the plain-language guardrails; and
+    Filled are role, goal and backstory; description, expected_output, output_file and plain-language guardrails; and
     the settings of tools, those of an agent only where its task has none of its own.
     """
     for task_name in crew.tasks:
@@ -55,7 +55,12 @@ def crew_texts(
         yield "tasks.yaml", task_name, "expected_output", placeholders(task.expected_output)
         yield "tasks.yaml", task_name, "output_file", placeholders(task.output_file or "")
         key = "guardrails"
-        yield "tasks.yaml", task_name, key, [name for guard in task.guardrails for name in placeholders(guard.text or "")]
+        yield (
+            "tasks.yaml",
+            task_name,
+            key,
+            [name for guard in task.guardrails for name in placeholders(guard.text or "")],
+        )
         agent = agents.get(task.agent)
         if agent is not None:
             yield "agents.yaml", task.agent, "role", placeholders(agent.role)
@@ -77,7 +82,9 @@ def _check_order(name: str, crew: CrewSpec, parts: Parts, findings: Findings) ->
                 findings.wrong(where, "a task cannot read its own output", f"take `{needed}` out of the context")
             elif needed not in crew.tasks:
                 what = f"{quoted(needed)} is not among the tasks of the crew `{name}`"
-                findings.wrong(where, what, f"add `{needed}` to the crew before `{task_name}`, or take it out of the context")
+                findings.wrong(
+                    where, what, f"add `{needed}` to the crew before `{task_name}`, or take it out of the context"
+                )
             elif crew.tasks.index(needed) > position:
                 place = "in this file" if implied else f"in the crew `{name}`"
                 what = f"{quoted(needed)} comes after `{task_name}` {place}, so it has no output yet"
@@ -151,4 +158,6 @@ def _note_unused(parts: Parts, findings: Findings) -> None:
     working = {task.agent for task in parts.tasks.values()}
     for name in parts.agents:
         if name not in working:
-            findings.notes.append(Note(parts.trees["agents.yaml"].entries[name].at_key(), "no task is done by this agent"))
+            findings.notes.append(
+                Note(parts.trees["agents.yaml"].entries[name].at_key(), "no task is done by this agent")
+            )

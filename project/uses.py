@@ -1,6 +1,7 @@
 """`tools:` and `guardrails:` as written in YAML → ToolUse and GuardrailSpec, with their names and settings checked."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 from project.checks import Findings
@@ -20,9 +21,9 @@ def read_tools(node: Node, names: Names, findings: Findings) -> list[ToolUse] | 
     """Read `tools:`: a list of names, each with the arguments that YAML fixes. Null means not written."""
     if node.value is None:
         return None
-    if not isinstance(node.value, list):
+    if not node.is_list:
         fix = f"write a list: `tools: [{node.value}]`" if isinstance(node.value, str) else _TOOL_FORMS
-        findings.wrong(node.here(), f"must be a list of tools, got {shown(node.value, node.raw)}", fix)
+        findings.wrong(node.here(), f"must be a list of tools, got {node.got()}", fix)
         return None
     uses: list[ToolUse] = []
     for item in node.items:
@@ -40,16 +41,19 @@ def read_guardrails(node: Node, names: Names, findings: Findings) -> list[Guardr
     """Read `guardrails:`, or CrewAI's `guardrail:` with one entry. Null means not written."""
     if node.value is None:
         return None
-    items = node.items if isinstance(node.value, list) else (node,)
+    items = node.items if node.is_list else (node,)
     specs = [_read_guardrail(item, names, findings) for item in items]
     return [spec for spec in specs if spec is not None]
 
 
 def _read_tool(node: Node, names: Names, findings: Findings) -> ToolUse | None:
     if isinstance(node.value, str) and node.value.strip():
-        return ToolUse(name=node.value) if _know_tool(node.value, node, names, findings) else None
-    if not isinstance(node.value, dict) or not node.entries:
-        findings.wrong(node.here(), f"a tool must be a name, got {shown(node.value, node.raw)}", _TOOL_FORMS)
+        if not _know_tool(node.value, node, names, findings):
+            return None
+        _check_fixed(node.value, {}, node, names, findings)
+        return ToolUse(name=node.value)
+    if not node.is_mapping or not node.entries:
+        findings.wrong(node.here(), f"a tool must be a name, got {node.got()}", _TOOL_FORMS)
         return None
     written = cast(dict[str, Any], node.value)
     if set(written) == {"name", "settings"}:
@@ -75,22 +79,32 @@ def _know_tool(name: str, node: Node, names: Names, findings: Findings) -> bool:
         return True
     what = f"unknown tool {quoted(name)}"
     if name in names.left_out:
-        what, fix = f"{what}: it is written for CrewAI", 'make it a function with `from muster import tool` and `@tool(effect="read")`'
+        what += ": it is written for CrewAI"
+        fix = 'make it a function with `from muster import tool` and `@tool(effect="read")`'
     else:
         near = suggest(name, [*names.tools, *sorted(names.crewai_tools)], "tools")
         lead = f"tools: {listed(names.tools)}; and the classes of crewai-tools"
         nothing = "write a function with `@tool` in tools/"
         fix = near if near.startswith("did you") else lead if names.tools else nothing
-    where = node.at_key() if isinstance(node.value, dict) or node.value is None else node.here()
+    where = node.at_key() if node.is_mapping or node.value is None else node.here()
     findings.wrong(where, what, fix)
     return False
 
 
+def _check_fixed(name: str, settings: Mapping[str, Any], node: Node, names: Names, findings: Findings) -> None:
+    declared = names.tools.get(name)
+    if declared is None:
+        return
+    for argument in declared.fixed:
+        if argument in declared.required and argument not in settings:
+            what = f"the tool `{name}` needs `{argument}`, which no agent may choose"
+            where = node.at_key() if not isinstance(node.value, str) else node.here()
+            findings.wrong(where, what, f'write `- {name}: {{{argument}: "..."}}`')
+
+
 def _read_settings(name: str, node: Node, names: Names, findings: Findings) -> dict[str, Any]:
-    if node.value is None:
-        return {}
-    if not isinstance(node.value, dict):
-        what = f"the arguments of `{name}` must be a mapping, got {shown(node.value, node.raw)}"
+    if node.value is not None and not node.is_mapping:
+        what = f"the arguments of `{name}` must be a mapping, got {node.got()}"
         findings.wrong(node.here(), what, f"write `- {name}: {{argument: value}}`")
         return {}
     declared = names.tools.get(name)
@@ -102,14 +116,16 @@ def _read_settings(name: str, node: Node, names: Names, findings: Findings) -> d
         if key in HANDED:
             what, fix = f"`{key}` is filled by Muster", "take it out"
         findings.wrong(child.at_key(), what, fix)
-    return dict(cast(dict[str, Any], node.value))
+    settings = dict(cast(dict[str, Any], node.value or {}))
+    _check_fixed(name, settings, node, names, findings)
+    return settings
 
 
 def _read_guardrail(node: Node, names: Names, findings: Findings) -> GuardrailSpec | None:
     if isinstance(node.value, str) and node.value.strip():
         return _read_bare_guardrail(node, node.value.strip(), names, findings)
-    if not isinstance(node.value, dict) or not node.entries:
-        what = f"a guardrail must be a rule, a function or a text, got {shown(node.value, node.raw)}"
+    if not node.is_mapping or not node.entries:
+        what = f"a guardrail must be a rule, a function or a text, got {node.got()}"
         findings.wrong(node.here(), what, _GUARDRAIL_FORMS)
         return None
     if len(node.entries) > 1:

@@ -33,7 +33,6 @@ from runs.store import RunRow, RunStore, find_run
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _GRACE_SECONDS = 10.0
-_RECORDED_SECONDS = 60.0
 
 Listener = Callable[[Event], None]
 Ask = Callable[[Question], str]
@@ -68,6 +67,7 @@ class Runner:
         self._executions: dict[str, _Execution] = {}
         self._models: dict[str, Model] = {}
         self._lock = threading.Lock()
+        self._versions = _versions()
 
     def close(self) -> None:
         """Stop. Runs still under way stay unfinished and can be resumed."""
@@ -89,8 +89,7 @@ class Runner:
         if not lock.acquire():
             raise UsageError(f"run {run_id} is under way in another process")
         try:
-            run = self._state(run_id, plan, plan.budget, models, now, _versions(), listener)
-            workflow.check_tools(run)
+            run = self._state(run_id, plan, plan.budget, models, now, self._versions, listener)
             if not self.store.insert(run_id, plan, run.versions, now):
                 raise UsageError(f"there is a run {run_id} already", fix="choose another --id")
         except BaseException:
@@ -118,7 +117,7 @@ class Runner:
             raise AppError(f"run {run_id} is under way in process {holder(self.folder(run_id))}")
         try:
             run = self._prepare_resume(row, budget, accept_code_change, listener)
-            family = [item.id for item in self._engine.family(run_id) if unfinished(item)]
+            family = sorted(item.id for item in self._engine.family(run_id) if unfinished(item))
             now = time.time()
             self.store.set(
                 run_id,
@@ -154,6 +153,7 @@ class Runner:
             _check_code(plan)
         ceilings = merge_budgets(BudgetSpec.model_validate_json(row.budget), budget)
         run = self._state(row.run_id, plan, ceilings, self._make_models(plan), row.created_at, versions, listener)
+        run.resumed = True
         run.spent, last_step_at = spent_in(self._engine, row.run_id, run.folder)
         lost = max(0.0, last_step_at - row.segment_started_at) if row.state == "running" else 0.0
         run.worked_before = row.worked_seconds + lost
@@ -211,13 +211,8 @@ class Runner:
         return outcome
 
     def _succeeded(self, run: RunState) -> Outcome:
-        until = time.monotonic() + _RECORDED_SECONDS
-        while time.monotonic() < until:  # the workflow has returned; its outcome is being written
-            found = self._engine.find(run.run_id)
-            if found is not None and found.status == "SUCCESS":
-                return Outcome(run.run_id, "succeeded", unpack(found.output, run.folder)["output"])
-            time.sleep(0.002)
-        return Outcome(run.run_id, "failed", reason="the result could not be recorded")
+        result = self._engine.result(run.run_id)  # the workflow has returned; its outcome is being written
+        return Outcome(run.run_id, "succeeded", unpack(result, run.folder)["output"])
 
     def _park(self, run: RunState) -> Outcome:
         stop = run.outcome or Parked("interrupted", run.stopping)
@@ -251,7 +246,6 @@ class Runner:
         versions: Mapping[str, str],
         listener: Listener | None,
     ) -> RunState:
-        now = _versions()
         prices = {name: find_price(spec) for name, spec in plan.models.items()}
         run = RunState(
             run_id=run_id,
@@ -260,12 +254,13 @@ class Runner:
             folder=self.folder(run_id),
             versions=versions,
             started_on=datetime.fromtimestamp(created_at, UTC).strftime("%Y-%m-%d"),
-            same_versions=all(versions.get(name) == now[name] for name in ("muster", "crewai")),
+            same_versions=all(versions.get(name) == self._versions[name] for name in ("muster", "crewai")),
             listener=listener,
             models=models,
             prices={name: (price, source) for name, (price, source) in prices.items()},
         )
         _check_prices(run)
+        workflow.load_code(run)
         return run
 
     def _make_models(self, plan: Plan) -> dict[str, Model]:

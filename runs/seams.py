@@ -184,10 +184,9 @@ class Guard:
         price, source = self.run.prices[self._model_name]
         output = self._spec.max_tokens or 1024
         worst = cost_of(Usage(prompt_tokens, output), price) if price else None
-        if source == "offline":
-            worst = Decimal(0)
         call = Call("model", self.run.run_id, self.lane.task, self.lane.agent, self._spec.model)
-        self._decide(call, worst_usd=worst, worst_tokens=prompt_tokens)
+        known = price is not None or source == "offline"
+        self._decide(call, worst_usd=worst, worst_tokens=prompt_tokens, price_known=known)
 
     def _back_off(self, number: int, attempt: int, error: Mapping[str, Any], *, sleep: bool) -> None:
         wanted = error["retry_after"]
@@ -243,8 +242,17 @@ class Guard:
         arguments, problems = _read_arguments(call.arguments)
         if tool is not None and arguments is not None:
             problems = tool.check(arguments)
-        decided = Call("tool", self.run.run_id, self.lane.task, self.lane.agent, call.name)
-        return arguments, self._decide(decided, problems=problems)
+        wanted = Call(
+            "tool",
+            self.run.run_id,
+            self.lane.task,
+            self.lane.agent,
+            call.name,
+            arguments or {},
+            tool.effect if tool else None,
+            tool.repeat if tool else None,
+        )
+        return arguments, self._decide(wanted, problems=problems)
 
     def _run_tool(self, tool: Tool, arguments: dict[str, Any], key: str) -> dict[str, Any]:
         context = ToolContext(
@@ -291,7 +299,13 @@ class Guard:
     # -- shared
 
     def _decide(
-        self, call: Call, *, problems: Sequence[str] = (), worst_usd: Decimal | None = None, worst_tokens: int = 0
+        self,
+        call: Call,
+        *,
+        problems: Sequence[str] = (),
+        worst_usd: Decimal | None = None,
+        worst_tokens: int = 0,
+        price_known: bool = True,
     ) -> str:
         """Decide on a call: "" when it may be made, else what the model is told. Raises: Parked at a ceiling."""
         spent = self.run.spent.plus(Spent(seconds=self.run.worked_seconds()))
@@ -299,10 +313,11 @@ class Guard:
             call,
             spent,
             self.run.budget,
-            allowed_tools=tuple(self._tools),
-            problems=problems,
+            self._tools,
             worst_usd=worst_usd,
             worst_tokens=worst_tokens,
+            price_known=price_known,
+            argument_problems=problems,
         )
         match decision:
             case Allow():

@@ -12,6 +12,7 @@ from models.make import Model
 from policy.budget import Spent
 from project.errors import Stop
 from project.spec import BudgetSpec, PriceSpec
+from tools.tool import Tool
 
 ParkKind = Literal["failed", "stopped", "waiting", "interrupted"]
 
@@ -75,6 +76,10 @@ class RunState:
     models: dict[str, Model] = field(default_factory=dict[str, Model])
     prices: dict[str, tuple[PriceSpec | None, str]] = field(default_factory=dict[str, tuple[PriceSpec | None, str]])
     spent: Spent = field(default_factory=Spent)
+    tools: dict[str, dict[str, Tool]] = field(default_factory=dict[str, dict[str, Tool]])
+    """The tools of each task, by name."""
+    guardrails: Mapping[str, Callable[[str], str]] = field(default_factory=dict[str, Callable[[str], str]])
+    resumed: bool = False
     worked_before: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopping: str = ""

@@ -139,7 +139,8 @@ def _await_any(run: RunState, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _result_of(run: RunState, name: str) -> dict[str, Any]:
-    _look_up(run, name)
+    if run.resumed:
+        _look_up(run, name)
     _await_any(run, [name])
     return run.results[name]
 
@@ -165,7 +166,7 @@ def _worst(stops: Sequence[Parked], names: Sequence[str]) -> Parked:
 
 def _perform(run: RunState, planned: PlannedTask, outputs: Mapping[str, str]) -> dict[str, Any]:
     """Do the task: agent, loop, judge, file. Everything that touches the world is a step."""
-    tools = _load_tools(run, planned.tools)
+    tools = run.tools[planned.name]
     timeout = min(
         (limit for limit in (planned.task.timeout_seconds, planned.agent.max_execution_time) if limit), default=None
     )
@@ -180,7 +181,7 @@ def _perform(run: RunState, planned: PlannedTask, outputs: Mapping[str, str]) ->
         run,
         planned,
         Guard(run, judge_lane, planned.model, ask_model, {}, timeout),
-        _guardrails(run),
+        run.guardrails,
         _sources(run),
         offline,
     )
@@ -220,14 +221,14 @@ def _extra(run: RunState, planned: PlannedTask) -> str:
     return "".join(f"\n\n{part}" for part in parts)
 
 
-def check_tools(run: RunState) -> None:
+def load_code(run: RunState) -> None:
     """Load every tool and guardrail of the plan once, so that what is wrong with one is known before any cost.
 
     Raises: AppError.
     """
     for planned in run.plan.tasks:
-        _load_tools(run, planned.tools)
-    _guardrails(run)
+        run.tools[planned.name] = _load_tools(run, planned.tools)
+    run.guardrails = load_guardrails(Path(run.plan.project))
 
 
 def _load_tools(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
@@ -238,10 +239,6 @@ def _load_tools(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
             tool = load_crewai_tool(use, Path(run.plan.project))
             tools[tool.name] = tool
     return tools
-
-
-def _guardrails(run: RunState) -> Mapping[str, Callable[[str], str]]:
-    return load_guardrails(Path(run.plan.project))
 
 
 def _sources(run: RunState) -> Callable[[str], str | None]:

@@ -23,8 +23,8 @@ def uncited(lines: Sequence[Line], sources: Callable[[str], str | None]) -> list
     """Return what is wrong with the claims of a text, in order.
 
     A claim is a line, list item or quote of at least four words. A sentence is held against its own citations, one
-    without any against all of its line's. A sentence that does not stand at the place word for word passes when all
-    its numbers, its quoted words, and half of the stems of its meaningful words do: what it makes of them is not judged.
+    without any against all of its line's. One that does not stand there word for word passes when all its numbers, its
+    quoted words and half of the stems of its meaningful words do: what it makes of them is not judged.
     """
     stem = make_stemmer()
     read: dict[str, _Passage | None] = {}

@@ -47,8 +47,8 @@ def check_rule(
 ) -> list[str]:
     """Return why `text` fails a rule of `project.rules.RULES`, for a model or a person to act on; [] is a pass.
 
-    `sources` gives the text of a cited place (`path:12`, `path:12-15`, `path p.3`), or None where there is none. Under a
-    `contract` the texts in the object's fields are judged, each named by its path, and a field that holds only
+    `sources` gives the text of a cited place (`path:12`, `path:12-15`, `path p.3`), or None where there is none. Under
+    a `contract` the texts in the object's fields are judged, each named by its path, and a field that holds only
     citations counts for the fields beside it. At most 20 reasons, then how many more.
 
     Raises: AppError for an unknown rule or a setting it cannot have. No text raises.

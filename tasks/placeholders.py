@@ -3,32 +3,29 @@
 import re
 from collections.abc import Iterator
 
+_TO_DO = r"(?:insert|add|your|enter|fill in|write|describe|include|to be)\b[^\[\]\n]{0,120}|placeholder[^\[\]\n]{0,60}"
+_TO_NAME = r"(?:company |first |last |full |author |product |project )?name|date|(?:citation|source) needed|source|link"
+_MODEL = r"(?:ai|(?:ai |large )?language) (?:model|assistant)"
+
 _ANYWHERE = (
     re.compile(r"\b(?:TODO|TBD|TBC|FIXME|XXX+)\b"),
     re.compile(r"\blorem ipsum\b", re.IGNORECASE),
-    re.compile(
-        r"\[(?:(?:insert|add|your|enter|fill in|write|describe|include|to be)\b[^\[\]\n]{0,120}|placeholder[^\[\]\n]{0,60}"
-        r"|(?:company |first |last |full |author |product |project )?name|date|citation needed|source needed|source|link"
-        r"|x{2,}|tbd|todo)\](?![(\[:])",
-        re.IGNORECASE,
-    ),
+    re.compile(rf"\[(?:{_TO_DO}|{_TO_NAME}|x{{2,}}|tbd|todo)\](?![(\[:])", re.IGNORECASE),
 )
 _IN_PROSE = (
     re.compile(r"<(?P<tag>[A-Za-z][^<>\n=/:@\"]{0,80})>"),
     re.compile(r"\{\{[^{}\n]{1,80}\}\}|\{%[^{}\n]{1,80}%\}"),
     re.compile(r"(?<![\w}^_\\{])\{[A-Za-z_][\w-]{0,80}\}(?!\})"),
-    re.compile(
-        r"\b(?:as an? (?:(?:large )?language|ai(?: language)?) (?:model|assistant)|as an ai(?:,| (?:i|developed|created|"
-        r"trained)\b)|i(?: a|['’])m (?:just |only )?an? (?:ai(?: language)? (?:model|assistant)|(?:large )?language model))",
-        re.IGNORECASE,
-    ),
+    # Not every "as an AI": people work as an AI engineer, and programs serve as an AI system.
+    re.compile(r"\bas an ai(?:,| (?:i|developed|created|trained)\b)", re.IGNORECASE),
+    re.compile(rf"\b(?:as|i am|i[’']m)(?: just| only)? an? {_MODEL}\b", re.IGNORECASE),
 )
-_CODE_SPAN = re.compile(r"(`+)[^`\n]+\1(?!`)")
+_CODE_SPAN = re.compile(r"(?<!`)(`+)[^`\n]+\1(?!`)")
 # The elements that appear in Markdown texts: what else stands in angle brackets waits for a value.
 _HTML = """
-    a abbr article aside b blockquote body br caption center cite code col dd del details div dl dt em figcaption figure
-    footer h1 h2 h3 h4 h5 h6 head header hr html i img ins kbd li main mark nav ol p pre q s samp section small span strike
-    strong style sub summary sup table tbody td tfoot th thead title tr tt u ul var video wbr
+    a abbr article aside b blockquote body br caption center cite code col dd del details div dl dt em figcaption
+    figure footer h1 h2 h3 h4 h5 h6 head header hr html i img ins kbd li main mark nav ol p pre q s samp section
+    small span strike strong style sub summary sup table tbody td tfoot th thead title tr tt u ul var video wbr
 """
 
 

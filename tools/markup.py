@@ -70,7 +70,12 @@ def normalise(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return `text` on one line, with single spaces and no control characters."""
-    return " ".join(_CONTROL.sub(" ", text).split())
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """Return `text` with a space for each control character other than tab and line feed."""
+    return _CONTROL.sub(" ", text)
 
 
 def sentences(text: str) -> Iterator[tuple[int, int, str]]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from muster import ToolContext, tool
 from tools.documents import Document, open_library
-from tools.markup import one_line
+from tools.markup import printable
 from tools.tool import FIXED
 
 
@@ -32,8 +32,16 @@ def read_document(
         return f"{path} is empty."
     shown = [line for line in document.lines if line[0] >= start]
     if not shown:
-        return f"{path} has {document.count} {document.unit}s; there is nothing from {start} on."
+        return f"There is nothing from {start} on: the last {document.unit} is {document.lines[-1][0]}."
     # Lines that share a number stay together, or reading on could never get past it.
     last = shown[min(lines, len(shown)) - 1][0]
     shown = [line for line in shown if line[0] <= last]
-    return "\n".join([*(f"{number}  {one_line_kept(text)}" for number, text in shown), *_note(document, shown)])
+    return "\n".join([*(f"{number}  {printable(text).rstrip()}" for number, text in shown), *_note(document, shown)])
+
+
+def _note(document: Document, shown: list[tuple[int, str]]) -> list[str]:
+    first, last = shown[0][0], shown[-1][0]
+    following = next((number for number, _ in document.lines if number > last), None)
+    if following is None:
+        return []
+    return [f"[{document.unit}s {first}–{last} of {document.count} shown; read on with start={following}]"]

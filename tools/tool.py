@@ -2,6 +2,8 @@
 import asyncio, inspect, json, typing
 from dataclasses import dataclass
 from pydantic import create_model, ConfigDict, ValidationError
+FIXED = "fixed"
+
 @dataclass(frozen=True)
 class Tool:
     name: str

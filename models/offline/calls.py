@@ -110,6 +110,11 @@ def next_list(tools: Sequence[Tool], results: Sequence[ToolResult]) -> tuple[str
     return tool.name, _arguments(tool, {})
 
 
+def saves(tool_name: str) -> bool:
+    """Say whether a tool writes; what it returns is about the writing and no evidence."""
+    return _SAVE_NAME.search(tool_name) is not None
+
+
 def next_save(
     tools: Sequence[Tool], results: Sequence[ToolResult], description: str, text: str
 ) -> tuple[str, dict[str, Any]] | None:

@@ -14,9 +14,9 @@ _SAME_HEADING = 2.0
 _ABOUT = 0.3
 _NAMED_AFTER = 0.6
 _GENERIC = re.compile(
-    r"^(?:[\d.\sivxlc)(]*)(?:introduction|overview|summary|conclusions?|contents|table of contents|references|notes?"
-    r"|misc\w*|general|faq|appendix.*|abstract|foreword|einleitung|inhalt|fazit|introducción|conclusión|évidence"
-    r"|elsewhere in the material)?$",
+    r"^(?:(?:\d+[.\d]*|[ivxlc]+[.)])\s*)?(?:introduction|overview|summary|conclusions?|contents|table of contents"
+    r"|references|notes?|misc\w*|general|faq|appendix.*|abstract|foreword|einleitung|inhalt|fazit|introducción"
+    r"|conclusión)?$",
     re.IGNORECASE,
 )
 OTHER = "Elsewhere in the material"
@@ -76,12 +76,13 @@ def by_headings(scored: Sequence[Scored], topic: str, words: Vocabulary, limit: 
     members: dict[str, list[Scored]] = {}
     for item in scored:
         heading = item.sentence.heading.strip()
-        if _GENERIC.match(heading) or is_beside(heading) or is_summary(heading):
+        if heading == OTHER or _GENERIC.match(heading) or is_beside(heading) or is_summary(heading):
             continue
         key = " ".join(words.stems(heading)) or heading.lower()
         titles.setdefault(key, heading)
         members.setdefault(key, []).append(item)
-    if 2 * sum(map(len, members.values())) < len(scored):
+    bare = sum(_GENERIC.match(item.sentence.heading.strip()) is not None for item in scored)
+    if 2 * bare > len(scored):
         return [group for group in by_titles(scored, DEFAULT_TITLES, topic, words) if group.items][:limit]
     query = make_query(topic, words)
     members = {key: items for key, items in members.items() if _is_about(items, query)}

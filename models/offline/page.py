@@ -36,6 +36,8 @@ _SOURCE_NAMES = frozenset(
     }
 )
 _BESIDE = frozenset({*_SOURCE_NAMES, LEFT_OUT.lower(), NOT_COVERED.lower(), "gaps", "open questions", "not found"})
+_OUTLINE_NAME = re.compile(r"(?:^|[\W_])(?:outline|plan|planning|structure)", re.IGNORECASE)
+_EVIDENCE_NAME = re.compile(r"(?:^|[\W_])(?:research|evidence|collect|gather)", re.IGNORECASE)
 _MAX_LINES = 20_000
 _HEADING = re.compile(r"^\s{0,3}(#{1,6})\s+(.+?)\s*#*\s*$")
 
@@ -153,9 +155,7 @@ def find_outline(context: Mapping[str, str]) -> Sequence[Section]:
     """Return the sections of the latest earlier outline; empty where there is none."""
     for name in reversed(list(context)):
         page = read_page(context[name])
-        if page.title.lower().startswith((OUTLINE_TITLE.lower(), "plan")) or re.search(
-            r"outline|plan|structure", name, re.I
-        ):
+        if page.title.lower().startswith((OUTLINE_TITLE.lower(), "plan")) or _OUTLINE_NAME.search(name):
             return [section for section in page.sections if not is_beside(section.title)]
     return []
 
@@ -167,8 +167,9 @@ def _trimmed(lines: Sequence[str]) -> tuple[str, ...]:
 
 def _is_working_paper(name: str, text: str) -> bool:
     opened = (EVIDENCE_TITLE.lower(), OUTLINE_TITLE.lower(), "plan", "research notes")
-    named = re.search(r"outline|plan|research|evidence|collect|gather", name, re.I)
-    return named is not None or read_page(text[:2000]).title.lower().startswith(opened)
+    if _OUTLINE_NAME.search(name) or _EVIDENCE_NAME.search(name):
+        return True
+    return read_page(text[:2000]).title.lower().startswith(opened)
 
 
 def _looks_like_brief(text: str) -> bool:

@@ -10,6 +10,7 @@ _TOPIC_INPUTS = ("question", "topic", "query", "subject", "theme", "title", "hea
 _WORD_INPUTS = ("words", "max_words", "word_limit", "most_words", "length_words")
 _MAX_TEXT = 20_000
 _MAX_TOPIC = 200
+_MOST_SECTIONS = 10
 
 _WORDS = r"(?:words?|wörter|worte|mots|palabras)"
 _NUMBER = r"(\d{1,3}(?:[ ,.]\d{3})+|\d{1,6})"
@@ -27,26 +28,13 @@ _LEAST = re.compile(
 _BETWEEN = re.compile(rf"(?:between\s+)?{_NUMBER}\s*(?:-|–|to|and|bis|à|a|y)\s*{_NUMBER}\s+{_WORDS}\b", re.IGNORECASE)
 _PLAIN = re.compile(rf"\b{_NUMBER}[\s-]{_WORDS}\b", re.IGNORECASE)
 _COUNT = re.compile(
-    r"\b(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve)\s+(?:[a-z-]+\s+){0,2}?(?:bullets?"
-    r"|bullet points?|points?|facts?|findings?|items?|takeaways?|quotes?|passages)\b",
+    r"\b(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten)\s+(?:[a-z-]+\s+){0,2}?(?:bullets?|bullet points?"
+    r"|points?|facts?|findings?|items?|takeaways?|quotes?|passages)\b",
     re.IGNORECASE,
 )
-_NUMBERS = {
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-    "nine": 9,
-    "ten": 10,
-    "twelve": 12,
-}
+_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 
-_LIST_WORD = (
-    r"(?:sections?|headings?|aspects?|chapters?|parts?|abschnitte?n?|kapitel|aspekte?|sections?|aspectos?|secciones)"
-)
+_LIST_WORD = r"(?:sections?|headings?|aspects?|chapters?|parts?|abschnitte?n?|kapitel|aspekte?|aspectos?|secciones)"
 _INLINE = re.compile(
     rf"\b{_LIST_WORD}\b(?:\s+(?:titled|called|named|are|must be|for|on))?\s*[:–]\s*([^\n]{{3,400}})", re.IGNORECASE
 )
@@ -62,6 +50,10 @@ _BULLETED = re.compile(
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(r"^\s{0,3}##\s+([^\n#]{2,60}?)\s*$", re.MULTILINE)
+_SECTION_LACKS = re.compile(
+    rf"\b(?:missing|lacks?|no|without|add|needs?|fehl\w+)\b.*\b{_LIST_WORD}\b|\b{_LIST_WORD}\b.*\bmissing\b",
+    re.IGNORECASE,
+)
 _QUOTED = re.compile(r"[`\"“«„]([^`\"“”»\n]{1,300})[`\"”»“]|(?<![^\W_])'([^'\n]{2,300})'(?![^\W_])")
 
 _ABOUT = (
@@ -116,6 +108,9 @@ def read_request(
     topic = _topic(description[:_MAX_TEXT], asked, inputs, words)
     most = _word_limit(complaint, _MOST) or _given_limit(inputs) or _stated_most(asked)
     least = _word_limit(complaint, _LEAST) or _word_limit(asked, _LEAST)
+    if least and least > (most or 0):
+        # Who counts words may leave out citations, which are about a fifth of a cited text.
+        most = max(least + least // 3, most or 0)
     faults = [line for line in complaint.split("\n") if not _is_about_sections(line) and " repeats " not in line]
     quotes = [quote.rstrip("… ") for line in faults for quote in _quotes(line)]
     return Request(
@@ -225,20 +220,12 @@ def _sections(asked: str, complaint: str) -> tuple[str, ...]:
     )
     named = [name.strip(" \t\"'“”`*.:#") for name in found]
     kept = [name[:1].upper() + name[1:] for name in named if 2 <= len(name) <= 60 and len(name.split()) <= 9]
-    return tuple({name.lower(): name for name in reversed(kept)}[key] for key in dict.fromkeys(map(str.lower, kept)))[
-        :10
-    ]
+    first = {name.lower(): name for name in reversed(kept)}
+    return tuple(first[key] for key in dict.fromkeys(map(str.lower, kept)))[:_MOST_SECTIONS]
 
 
 def _is_about_sections(line: str) -> bool:
-    return (
-        re.search(
-            rf"\b(?:missing|lacks?|no|without|add|needs?|fehl\w+)\b.*\b{_LIST_WORD}\b|\b{_LIST_WORD}\b.*\bmissing\b",
-            line,
-            re.I,
-        )
-        is not None
-    )
+    return _SECTION_LACKS.search(line) is not None
 
 
 def _after_colon(line: str) -> list[str]:

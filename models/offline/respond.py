@@ -75,7 +75,7 @@ def respond(
     Raises: nothing that depends on the texts.
     """
     task = _readable(task)
-    results = tool_results(messages)
+    results = [result for result in tool_results(messages) if not calls.saves(result.name)]
     offered = calls.read_tools(tools) if count_calls(messages) < calls.MAX_CALLS else []
     recipe = task.recipe or choose_recipe(
         task.description,
@@ -84,14 +84,15 @@ def respond(
         has_material=bool(tools or results or any(task.context.values())),
         otherwise="none" if task.contract is None else "digest",
     )
-    if recipe == "none":
+    # A judgement in fields is still a judgement: what a rule finds fits no contract.
+    if recipe == "none" or (recipe == "check" and task.contract is not None):
         return OfflineReply(refuse(task.description))
     request = _request(task, messages)
     work = _work(request, task.context, results)
     call = _next_call(task, recipe, work, offered, results)
     if call is None:
         text = _compose(task, recipe, work, results)
-        call = calls.next_save(offered, results, task.description, text)
+        call = calls.next_save(offered, tool_results(messages), task.description, text)
         if call is None:
             return OfflineReply(text)
     name, arguments = call

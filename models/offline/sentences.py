@@ -23,6 +23,7 @@ _MARKER = re.compile(r"^\s*(?:>\s*)*(?:[-*•+‣]\s+|\(?\d{1,3}[.)]\s+|[a-z]\)\
 _CLOSED = re.compile(r"""[.!。！｡।][*_`"'”’»)\]]*$""")
 _CUT_OFF = re.compile(r"(?:…|\.\.\.)[\"'”’»)\]]*$")
 _LOST = "\ufffd"
+_CODE_MARK = frozenset("_=|{}<>\\")
 _MARKUP = re.compile(r"^\s*(?:[#|<`~=]|_[^_]+_\s*$|\[[^\]]*\]:|!\[|\{|\}|:::|@import)")
 
 PLACEHOLDER = re.compile(
@@ -95,6 +96,9 @@ def is_prose(sentence: str) -> bool:
     if is_unspaced(sentence):
         return len(sentence) >= _MIN_CHARACTERS_UNSPACED
     if not MIN_WORDS <= len(sentence.split()) <= MAX_WORDS or sentence[:1].islower():
+        return False
+    marks = sum(not _CODE_MARK.isdisjoint(word) for word in sentence.split())
+    if marks > 2 and 8 * marks > len(sentence.split()):
         return False
     letters = sum(character.isalpha() or character == " " for character in sentence)
     return letters >= 0.75 * len(sentence)

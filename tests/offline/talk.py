@@ -44,7 +44,7 @@ class Talk:
     tools: list[dict[str, Any]]
     run_tool: Callable[[str, dict[str, Any]], str]
     messages: list[dict[str, Any]] = field(default_factory=lambda: [{"role": "user", "content": "go"}])
-    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
 
     def answer(self) -> str:
         for _ in range(MOST_TURNS):

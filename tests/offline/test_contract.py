@@ -133,6 +133,12 @@ def test_a_judgement_is_refused_although_the_contract_could_be_filled() -> None:
     assert talk(task, *SEARCH).answer().startswith(NEEDS_MODEL)
 
 
+def test_a_review_in_fields_is_refused() -> None:
+    schema = contract({"findings": {"type": "array", "items": TEXT}})
+    task = a_task("Check the draft.", recipe="check", contract=schema, context={"draft": "# T\n\n## A\nText. [a.md:1]"})
+    assert talk(task).answer().startswith(NEEDS_MODEL)
+
+
 NAMES = st.sampled_from(["claim", "source", "summary", "risks", "score", "author", "steps", "title", "ok", "sources"])
 TYPES = st.sampled_from(["str", "int", "float", "bool", "list[str]", "list[int]"])
 LEAVES = st.builds(FieldSpec, type=TYPES, optional=st.booleans())

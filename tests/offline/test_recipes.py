@@ -172,6 +172,19 @@ def test_hard_wrapped_documents_are_cited_where_the_sentence_starts(tmp_path: Pa
         assert normalise(sentence) in (cited_text(folder, f"{path}:{line}") or "")
 
 
+def test_places_are_cited_as_the_tool_gave_them_without_the_heading() -> None:
+    chat = talk(a_task("Collect.", recipe="collect", inputs={"topic": "tea"}), "search_documents")
+    chat.run_tool = lambda name, arguments: (
+        '2 passages for "tea" in 2 documents:\n'
+        "[paper.pdf p.3 § Drinks (hot)] Tea is a drink that is made of leaves.\n"
+        "[my notes/tea.md:12] Green tea tastes best with cooler water."
+    )
+    text = chat.answer()
+    assert "- Tea is a drink that is made of leaves. [paper.pdf p.3]\n" in text
+    assert "- Green tea tastes best with cooler water. [my notes/tea.md:12]\n" in text
+    assert "§" not in text
+
+
 def test_documents_are_read_where_there_is_no_search() -> None:
     task = a_task("Collect.", recipe="collect", inputs={"topic": "prompt injection"})
     chat = talk(task, "list_documents", "read_document")

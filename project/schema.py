@@ -1,0 +1,200 @@
+"""JSON Schemas of the files of config/, for editors: from spec.py, with the short forms and the foreign keys."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from project.contracts import FIELD_TYPES
+from project.foreign import AGENT_KEYS, CREW_KEYS, MODEL_KEYS, TASK_KEYS, Foreign
+from project.names import ENTRY_NAME, INPUT_NAME, MODEL_NAME
+from project.rules import RULES
+from project.spec import (
+    AgentSpec,
+    BudgetSpec,
+    CrewSpec,
+    FieldSpec,
+    InputSpec,
+    ModelSpec,
+    PriceSpec,
+    Spec,
+    TaskSpec,
+)
+
+_Schema = dict[str, Any]
+
+_NULL: _Schema = {"type": "null"}
+_TEXT: _Schema = {"type": "string", "minLength": 1}
+_TEXTS: _Schema = {"type": "array", "items": _TEXT}
+
+
+def make_schemas() -> dict[str, _Schema]:
+    """Return the schema of each file by its name without `.yaml`."""
+    return {
+        "agents": _file("Agents", AgentSpec, AGENT_KEYS, {"tools": _tools()}),
+        "tasks": _file("Tasks", TaskSpec, TASK_KEYS, _task_keys(), ("guardrail",), fields=True),
+        "crews": _file("Crews", CrewSpec, CREW_KEYS, _crew_keys()),
+        "models": _models(),
+        "contracts": _contracts(),
+    }
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write `<folder>/<name>.schema.json` for each file of config/; return the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name, schema in make_schemas().items():
+        path = folder / f"{name}.schema.json"
+        path.write_text(render(schema), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def render(schema: Mapping[str, Any]) -> str:
+    """Return the schema as it stands in its file."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+def _file(
+    title: str,
+    model: type[Spec],
+    foreign: Mapping[str, Foreign],
+    keys: Mapping[str, _Schema],
+    extra: tuple[str, ...] = (),
+    *,
+    fields: bool = False,
+) -> _Schema:
+    entry = _object(model, foreign, keys, extra)
+    schema = _top(title, ENTRY_NAME.pattern, entry)
+    return schema | ({"definitions": {"field": _field()}} if fields else {})
+
+
+def _top(title: str, names: str, entry: _Schema) -> _Schema:
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": f"{title} of a Muster project",
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": f"^{names}$"},
+        "additionalProperties": entry,
+    }
+
+
+def _models() -> _Schema:
+    keys = {"price": _object(PriceSpec)}
+    entry = {"anyOf": [_TEXT, _object(ModelSpec, MODEL_KEYS, keys)]}
+    return _top("Models", MODEL_NAME.pattern, entry)
+
+
+def _contracts() -> _Schema:
+    return _top("Contracts", ENTRY_NAME.pattern, _fields()) | {"definitions": {"field": _field()}}
+
+
+def _task_keys() -> dict[str, _Schema]:
+    guardrail = _guardrail()
+    return {
+        "context": {"anyOf": [_TEXTS, _NULL]},
+        "tools": _tools(),
+        "guardrails": {"anyOf": [{"type": "array", "items": guardrail}, guardrail, _NULL]},
+        "guardrail": {"description": "CrewAI's way to write one guardrail.", "anyOf": [guardrail, _NULL]},
+        "output": {"anyOf": [_TEXT, _fields(), _NULL]},
+    }
+
+
+def _crew_keys() -> dict[str, _Schema]:
+    value = {"type": ["string", "number"]}
+    long_form = _object(InputSpec, keys={"default": value})
+    inputs: _Schema = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{INPUT_NAME.pattern}$"},
+        "additionalProperties": {"anyOf": [_NULL, value, long_form]},
+    }
+    return {"inputs": {"anyOf": [inputs, _NULL]}, "budget": {"anyOf": [_object(BudgetSpec), _NULL]}}
+
+
+def _tools() -> _Schema:
+    by_name: _Schema = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": {"type": ["object", "null"]},
+    }
+    long_form: _Schema = {
+        "type": "object",
+        "properties": {"name": _TEXT, "settings": {"type": ["object", "null"]}},
+        "required": ["name", "settings"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [{"type": "array", "items": {"anyOf": [_TEXT, by_name, long_form]}}, _NULL]}
+
+
+def _guardrail() -> _Schema:
+    rules = {name: {"description": rule.description, **rule.schema} for name, rule in RULES.items()}
+    rule: _Schema = {
+        "type": "object",
+        "properties": rules,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    return {"anyOf": [_TEXT, rule]}
+
+
+def _fields() -> _Schema:
+    return {"type": "object", "minProperties": 1, "additionalProperties": {"$ref": "#/definitions/field"}}
+
+
+def _field() -> _Schema:
+    """A field in short or long form; a mapping whose `type` is a text is the long one."""
+    long_form = _object(FieldSpec, keys={"fields": {"anyOf": [_fields(), _NULL]}})
+    return {
+        "if": {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]},
+        "then": long_form,
+        "else": {"anyOf": [{"enum": [kind for kind in FIELD_TYPES if "object" not in kind]}, _TEXTS, _fields()]},
+    }
+
+
+def _object(
+    model: type[Spec],
+    foreign: Mapping[str, Foreign] | None = None,
+    keys: Mapping[str, _Schema] | None = None,
+    extra: tuple[str, ...] = (),
+) -> _Schema:
+    keys = keys or {}
+    generated = model.model_json_schema()
+    generated = generated.get("$defs", {}).get(model.__name__, generated)  # where a model holds itself
+    properties: _Schema = {}
+    for name, schema in generated["properties"].items():
+        described = {"description": schema["description"]} if "description" in schema else {}
+        properties[name] = described | (dict(keys[name]) if name in keys else _plain(name, schema, model))
+    properties |= {name: keys[name] for name in extra}
+    for name, key in (foreign or {}).items():
+        properties[name] = _foreign(key)
+    result: _Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    if model.__doc__:
+        result["description"] = model.__doc__.strip()
+    return result | ({"required": generated["required"]} if generated.get("required") else {})
+
+
+def _plain(name: str, schema: Mapping[str, Any], model: type[Spec]) -> _Schema:
+    """Drop what editors do not need, and let an optional key stand empty, as the loader does."""
+    plain = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    if plain.get("default") is None:
+        plain.pop("default", None)
+    field = model.model_fields[name]
+    single = {key: plain.pop(key) for key in list(plain) if key not in ("default", "anyOf")}
+    kinds: list[_Schema] = plain.pop("anyOf", [single])
+    if "Decimal" in str(field.annotation):
+        kinds = [kind for kind in kinds if kind.get("type") != "string"]
+    if not field.is_required() and _NULL not in kinds:
+        kinds = [*kinds, _NULL]
+    return plain | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
+
+
+def _foreign(key: Foreign) -> _Schema:
+    described: _Schema = {"description": f"{key.message()}. {key.fix}".rstrip(". ") + ".", "deprecated": True}
+    return described if key.allowed else described | {"enum": list(key.harmless)}
+
+
+if __name__ == "__main__":
+    write_schemas(Path(__file__).resolve().parent.parent / "config" / "schemas")
