@@ -66,7 +66,9 @@ def money(cost_usd: str | None, *, offline: bool, partly_unknown: bool = False) 
 
 
 def duration(seconds: float) -> str:
-    """Tell a duration: `0.42 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Tell a duration: `42 ms`, `4.20 s`, `12.3 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 0.995:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 60:

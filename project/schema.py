@@ -81,7 +81,7 @@ def _top(title: str, names: str, entry: _Schema) -> _Schema:
 
 
 def _models() -> _Schema:
-    keys = {"price": _object(PriceSpec)}
+    keys = {"price": {"anyOf": [_object(PriceSpec), _NULL]}}
     entry = {"anyOf": [_TEXT, _object(ModelSpec, MODEL_KEYS, keys)]}
     return _top("Models", MODEL_NAME.pattern, entry)
 
