@@ -3,6 +3,9 @@
 Imports no room of the application: it is read before the path is set. Becomes `muster/__init__.py` in the wheel.
 """
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,3 +61,24 @@ def guardrail(function: _Function) -> _Function:
     """Declare a check of a task's output: given the text, it returns "" when all is well, else what is wrong."""
     function.__muster_guardrail__ = True  # type: ignore[attr-defined]
     return function
+
+
+def run(
+    crew: str, *, project: str | Path | None = None, model: str | None = None, **inputs: str | int | float
+) -> dict[str, Any]:
+    """Run a crew in a process of its own, as `muster run --json` does, and return what it prints.
+
+    `project` is the project folder; unset, it is found from the current folder. The result's `status` is succeeded,
+    failed, stopped, waiting or interrupted; its `output` the text of the last task.
+
+    Raises: RuntimeError with the messages when nothing was run: a wrong command line or configuration.
+    """
+    command = [sys.executable, str(Path(__file__).resolve().parent / "main.py"), "run", crew, "--json"]
+    command += ["--project", str(project)] if project else []
+    command += ["--model", model] if model else []
+    for name, value in inputs.items():
+        command += ["-i", f"{name}={value}"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if not done.stdout.strip():
+        raise RuntimeError(done.stderr.strip() or f"muster ended with exit code {done.returncode}")
+    return json.loads(done.stdout)

@@ -21,8 +21,11 @@ def print_error(error: AppError) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line to stderr: progress, hints, questions; never the result."""
-    write(sys.stderr, f"{text}\n")
+    """Print a line to stderr: progress, hints, questions; never the result. A run goes on when nobody reads it."""
+    try:
+        write(sys.stderr, f"{text}\n")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def result(text: str) -> None:
@@ -58,11 +61,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(padded)
 
 
-def money(cost_usd: str | None, *, offline: bool, partly_unknown: bool = False) -> str:
-    """Tell a cost: `$0.0123`, `–` offline, `unknown` where a price is not known; never a zero that is not one."""
+def money(cost_usd: str | None, *, unknown: bool = False) -> str:
+    """Tell a cost: `$0.0123`, with `+ unknown` or just `unknown` where a call's price is not known, else `–`.
+
+    Never a zero: a call that costs nothing is rare, one whose price nobody knows is not.
+    """
     if cost_usd is not None and float(cost_usd) > 0:
-        return f"${float(cost_usd):.4f}" + (" + unknown" if partly_unknown else "")
-    return "–" if offline and not partly_unknown else "unknown"
+        return f"${float(cost_usd):.4f}" + (" + unknown" if unknown else "")
+    return "unknown" if unknown else "–"
 
 
 def duration(seconds: float) -> str:

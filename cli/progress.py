@@ -19,7 +19,6 @@ _MARKS = {"waiting": "·", "running": "▸", "done": "✓", "parked": "■"}
 @dataclass
 class _Line:
     agent: str
-    offline: bool
     state: str = "waiting"
     began: float = 0.0
     ended: float = 0.0
@@ -30,9 +29,9 @@ class _Line:
 class Progress:
     """Shows a run's tasks while it is executed. Use as a context; `listen` may be called from any thread."""
 
-    def __init__(self, tasks: Sequence[tuple[str, str, bool]], *, quiet: bool, verbose: bool) -> None:
-        """Take the tasks as (name, agent, offline) in order."""
-        self._lines: Mapping[str, _Line] = {name: _Line(agent, offline) for name, agent, offline in tasks}
+    def __init__(self, tasks: Sequence[tuple[str, str]], *, quiet: bool, verbose: bool) -> None:
+        """Take the tasks as (name, agent) in order."""
+        self._lines: Mapping[str, _Line] = {name: _Line(agent) for name, agent in tasks}
         self._quiet, self._verbose = quiet, verbose
         self._lock = threading.Lock()
         self._live: Any = None
@@ -96,10 +95,12 @@ class Progress:
             say(f"{event.task} ({line.agent}): {event.detail}")
 
     def _figures(self, line: _Line) -> str:
+        if line.state == "done" and line.spent == Spent():
+            return "from the journal"
         took = (line.ended or time.monotonic()) - line.began if line.began else 0.0
         tokens = line.spent.input_tokens + line.spent.output_tokens
         usd = str(line.spent.usd) if line.spent.usd else None
-        cost = money(usd, offline=line.offline, partly_unknown=bool(line.spent.unpriced_calls))
+        cost = money(usd, unknown=bool(line.spent.unpriced_calls))
         return f"{duration(took)}, {tokens} tokens, {cost}"
 
     def _table(self) -> Any:

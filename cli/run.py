@@ -34,7 +34,7 @@ def run(
     inputs_file: str = typer.Option("", "--inputs", metavar="FILE", help="A YAML or JSON file of inputs."),
     model: str = typer.Option("", "--model", help="Model for every agent: a name in models.yaml or provider/model."),
     run_id: str = typer.Option(
-        "", "--id", help="Id of the run. Given again, the run goes on or its result is printed."
+        "", "--id", help="Id of the run. Given again: it goes on, or its result is printed."
     ),
     max_usd: str = typer.Option("", "--max-usd", help="Most US dollars to spend."),
     max_tokens: int = typer.Option(
@@ -109,8 +109,7 @@ def _attend_and_finish(runner: "Runner", run_id: str, plan: "Plan", progress: An
 def _progress(plan: "Plan", quiet: bool, verbose: bool) -> Any:
     from cli.progress import Progress
 
-    lines = [(task.name, task.agent_name, plan.models[task.model].model == "offline") for task in plan.tasks]
-    return Progress(lines, quiet=quiet, verbose=verbose)
+    return Progress([(task.name, task.agent_name) for task in plan.tasks], quiet=quiet, verbose=verbose)
 
 
 @contextlib.contextmanager
@@ -133,7 +132,7 @@ def open_runner(here: Session) -> Any:
 def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcome":
     """Wait for the run; Ctrl-C parks it."""
     ask = None
-    if sys.stdin.isatty() and sys.stderr.isatty() and not quiet:
+    if _at_terminal() and not quiet:
 
         def ask_here(question: "Question") -> str:
             progress.pause()
@@ -152,6 +151,11 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
         return runner.interrupt(run_id, "interrupted by Ctrl-C")
     except KeyboardInterrupt:
         return runner.abandon(run_id, "interrupted by Ctrl-C")
+
+
+def _at_terminal() -> bool:
+    # The process's own stderr: the live display stands in for sys.stderr.
+    return sys.stdin is not None and sys.stdin.isatty() and sys.__stderr__ is not None and sys.__stderr__.isatty()
 
 
 def announce(run_id: str, plan: "Plan") -> None:
@@ -200,8 +204,13 @@ def _explain(outcome: "Outcome", quiet: bool) -> None:
         say(f"hint: {outcome.fix}")
     if quiet:
         return
-    more = {"stopped": " --max-… with a higher ceiling", "waiting": " at a terminal asks again"}.get(outcome.status, "")
-    say(f"hint: `muster runs resume {outcome.run_id}`{more} goes on; what is done is kept and not paid again")
+    goes_on = {
+        "failed": " makes the failed call again",
+        "stopped": " with a higher ceiling goes on",
+        "waiting": " at a terminal asks again",
+        "interrupted": " goes on",
+    }[outcome.status]
+    say(f"hint: `muster runs resume {outcome.run_id}`{goes_on}; what is done is kept and not paid again")
 
 
 def show_finished(runner: "Runner", run_id: str, as_json: bool) -> int:

@@ -78,9 +78,9 @@ def _line(row: "RunRow", state: str) -> tuple[str, ...]:
         row.crew,
         f"{state} (offline)" if row.offline else state,
         time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created_at)),
-        duration(row.worked_seconds),
-        str(spent.input_tokens + spent.output_tokens),
-        money(str(spent.usd), offline=row.offline, partly_unknown=bool(spent.unpriced_calls)),
+        duration(row.worked_seconds) if row.worked_seconds else "–",
+        str(spent.input_tokens + spent.output_tokens) if spent.model_calls else "–",
+        money(str(spent.usd), unknown=bool(spent.unpriced_calls)),
     )
 
 
@@ -132,10 +132,10 @@ def show(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> N
         lines.append(
             "offline  the output is a selection of sentences from the sources, not written by a language model"
         )
-    result("\n".join([*lines, "", _task_table(summary["tasks"], row.offline), "", _outputs(summary)]).rstrip())
+    result("\n".join([*lines, "", _task_table(summary["tasks"]), "", _outputs(summary)]).rstrip())
 
 
-def _task_table(tasks: Sequence[dict[str, Any]], offline: bool) -> str:
+def _task_table(tasks: Sequence[dict[str, Any]]) -> str:
     rows = [
         (
             task["name"],
@@ -145,7 +145,7 @@ def _task_table(tasks: Sequence[dict[str, Any]], offline: bool) -> str:
             str(task["usage"]["tool_calls"]),
             str(task["usage"]["input_tokens"] + task["usage"]["output_tokens"]),
             duration(task["seconds"]),
-            money(task["cost_usd"], offline=offline),
+            money(task["cost_usd"], unknown=task["unpriced_calls"] > 0),
         )
         for task in tasks
     ]
@@ -171,7 +171,7 @@ def trace(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> 
         return
     first = steps[0].started_at if steps else 0.0
     rows = [
-        (f"{step.started_at - first:.2f}", step.name, duration(step.seconds), _cost(step, row.offline), _what(step))
+        (f"{step.started_at - first:.2f}", step.name, duration(step.seconds), _cost(step), _what(step))
         for step in steps
         if step.kind != "join" or session(context).verbose
     ]
@@ -187,10 +187,10 @@ def _traced(step: "Step") -> dict[str, Any]:
     return {**head, "started_at": instant(step.started_at), "seconds": step.seconds, "record": step.record}
 
 
-def _cost(step: "Step", offline: bool) -> str:
+def _cost(step: "Step") -> str:
     if step.kind != "model" or "answer" not in step.record:
         return ""
-    return money(step.record["cost_usd"], offline=offline or step.record["price"] == "offline")
+    return money(step.record["cost_usd"], unknown=step.record["price"] == "unknown")
 
 
 def _what(step: "Step") -> str:
@@ -246,14 +246,12 @@ def costs(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> 
                 str(item["failed_calls"]),
                 str(item["input_tokens"]),
                 str(item["output_tokens"]),
-                money(
-                    item["cost_usd"], offline=row.offline, partly_unknown=not item["cost_complete"] and not row.offline
-                ),
+                money(item["cost_usd"], unknown=item["unpriced_calls"] > 0),
             )
             for item in found[group]
         ]
         result(table((title.upper(), *head[1:]), rows) + "\n")
-    whole = money(found["cost_usd"], offline=row.offline, partly_unknown=not found["cost_complete"] and not row.offline)
+    whole = money(found["cost_usd"], unknown=found["unpriced_calls"] > 0)
     result(f"in all: {whole}" + ("; token counts are estimates" if found["estimated"] else ""))
 
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from project.errors import Problem, Where
 from project.foreign import Foreign
-from project.hints import quoted, suggest
+from project.hints import quoted, shortened, suggest
 from project.reader import Node
 from project.spec import Spec
 
@@ -102,13 +102,16 @@ def explain(detail: ErrorDetails, node: Node) -> Problem:
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         what = f"must be {'one of ' if len(allowed) > 1 else ''}{', '.join(allowed)}; got {got}"
-        return Problem(what, node.here(), suggest(str(node.value), allowed, "allowed"))
-    for limit, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+        return Problem(what, node.here(), suggest(str(node.value), allowed, f"{quoted(node.keys[-1])} takes"))
+    for limit, sign, word in (("ge", ">=", "at least"), ("gt", ">", "more than"), ("le", "<=", "at most")):
         if limit in context:
-            return Problem(f"must be {sign} {context[limit]}, got {got}", node.here(), "correct the number")
+            number = f"{context[limit]:g}"
+            fix = f"set {quoted(node.keys[-1])} to {word} {number}"
+            return Problem(f"must be {sign} {number}, got {got}", node.here(), fix)
     if kind in _TYPES:
         return Problem(f"must be {_TYPES[kind]}, got {got}", node.here(), _retype(kind, node))
-    return Problem(f"{detail['msg'][:1].lower()}{detail['msg'][1:]}, got {got}", node.here(), "correct the value")
+    said = detail["msg"][:1].lower() + detail["msg"][1:]
+    return Problem(f"{said}, got {got}", node.here(), f"correct {quoted(node.keys[-1])}")
 
 
 def expect_text(node: Node, findings: Findings) -> str | None:
@@ -116,7 +119,7 @@ def expect_text(node: Node, findings: Findings) -> str | None:
     if isinstance(node.value, str) and node.value.strip():
         return node.value
     if node.value is None or isinstance(node.value, str):
-        findings.wrong(node.here(), "is empty", "write a text after the colon")
+        findings.wrong(node.here(), "is empty", f"write a text after `{node.keys[-1]}:`")
     else:
         what = f"must be text, got {node.got()}"
         findings.wrong(node.here(), what, _retype("string_type", node))
@@ -143,15 +146,19 @@ def _retype(kind: str, node: Node) -> str:
             return "put text that begins with `{` in quotes"
         if isinstance(value, list):
             return "put text that begins with `[` in quotes"
-        return f'put it in quotes: "{node.raw}"' if node.raw else "write a text"
+        return f'put it in quotes: "{shortened(node.raw)}"' if node.raw else "write a text"
     if kind == "list_type":
         key = node.keys[-1] if node.keys else "key"
         return f"write a list: `{key}: [{value}]`" if isinstance(value, str) else f"write a list: `{key}: [...]`"
     if kind == "dict_type":
         return "write `key: value` pairs, indented below it"
-    if isinstance(value, str):
-        return "write it without quotes" if kind == "bool_type" or value.strip().isdigit() else "write a number"
-    return "write true or false" if kind == "bool_type" else "write a number"
+    key = node.keys[-1]
+    if kind == "bool_type":
+        plain = isinstance(value, str) and value.lower() in ("true", "false", "yes", "no", "on", "off")
+        return f"write `{key}: {value}` without quotes" if plain else f"write true or false for {quoted(key)}"
+    if isinstance(value, str) and value.strip().isdigit():
+        return f"write `{key}: {value.strip()}` without quotes"
+    return f"write {_TYPES[kind]} for {quoted(key)}"
 
 
 def _not_a_mapping(model: type[Spec], node: Node, grammar: Grammar, findings: Findings) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -41,9 +41,7 @@ class Scan:
         for name, declared in other.tools.items():
             if name in self.tools:
                 where = Where(declared.path, declared.line, 1, name)
-                other.findings.wrong(
-                    where, f"`{name}` is the name of a built-in tool", "give the function another name"
-                )
+                other.findings.wrong(where, f"`{name}` is the name of a built-in tool", f"rename the function `{name}`")
             self.tools.setdefault(name, declared)
         self.findings.problems += other.findings.problems
         self.findings.notes += other.findings.notes
@@ -130,9 +128,10 @@ def _parse(source: bytes, name: str, scan: Scan) -> ast.Module | None:
 
 
 def _read_module(tree: ast.Module, name: str, kind: Kind, scan: Scan) -> None:
-    origins = _origins(tree)
+    statements = list(_statements(tree.body))
+    origins = _origins(statements)
     top = set(map(id, tree.body))
-    for node in ast.walk(tree):
+    for node in statements:
         if isinstance(node, ast.ClassDef):
             _leave_out_class(node, origins, name, scan)
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -183,10 +182,25 @@ def _check_import(origin: str, origins: Mapping[str, str], kind: Kind, where: Wh
         findings.wrong(where, f"`{kind}` is not imported", f"write `from muster import {kind}` at the top of the file")
 
 
-def _origins(tree: ast.Module) -> dict[str, str]:
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a body and of those inside them; expressions hold none and are left alone."""
+    waiting = body[::-1]
+    while waiting:
+        statement = waiting.pop()
+        yield statement
+        inner: list[ast.stmt] = []
+        for branch in (statement, *getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            for part in ("body", "orelse", "finalbody"):
+                inner += getattr(branch, part, [])
+        waiting += reversed(inner)
+
+
+def _origins(statements: list[ast.stmt]) -> dict[str, str]:
     """Map each name that is imported or defined to where it comes from; "*" is there where anything may be."""
     origins: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in statements:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            origins.setdefault(node.name, node.name)
         if isinstance(node, ast.Import):
             for name in node.names:
                 origins[name.asname or name.name.partition(".")[0]] = (
@@ -194,15 +208,13 @@ def _origins(tree: ast.Module) -> dict[str, str]:
                 )
         elif isinstance(node, ast.ImportFrom):
             origins.update({name.asname or name.name: f"{node.module or ''}.{name.name}" for name in node.names})
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            origins.setdefault(node.name, node.name)
     return origins
 
 
 def _origin(node: ast.expr, origins: Mapping[str, str]) -> str:
-    if isinstance(node, ast.Name):
-        return origins.get(node.id, node.id)
-    if isinstance(node, ast.Attribute):
-        return f"{_origin(node.value, origins)}.{node.attr}"
-    return ""
+    attributes: list[str] = []
+    while isinstance(node, ast.Attribute):
+        attributes.append(node.attr)
+        node = node.value
+    start = origins.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+    return ".".join([start, *reversed(attributes)])

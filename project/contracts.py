@@ -12,6 +12,7 @@ from project.spec import FieldSpec, FieldType
 
 FIELD_TYPES: tuple[str, ...] = get_args(FieldType)
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAME_FIX = "use letters, digits and `_`, and begin with a letter"
 _FORMS = "write `title: str`, `kind: [brief, report]`, or `{type: ..., description: ...}`"
 _OTHER_NAMES: Mapping[str, str] = {
     "string": "str",
@@ -52,8 +53,9 @@ def read_fields(node: Node, findings: Findings) -> dict[str, FieldSpec] | None:
     fields: dict[str, FieldSpec] = {}
     for name, child in node.entries.items():
         if not _FIELD_NAME.fullmatch(name):
-            what = f"{quoted(name)} cannot be the name of a field"
-            findings.wrong(child.at_key(), what, "use letters, digits and `_`, and begin with a letter")
+            findings.wrong(
+                child.at_key(), "cannot be the name of a field", "use letters, digits and `_`, and begin with a letter"
+            )
             continue
         spec = _read_field(child, findings)
         if spec is not None:
@@ -94,7 +96,7 @@ def _read_type(node: Node, findings: Findings) -> str | None:
     if kind in FIELD_TYPES:
         return kind
     other = _OTHER_NAMES.get(kind.lower())
-    fix = f"did you mean `{other}`?" if other else suggest(kind, FIELD_TYPES, "types")
+    fix = f"did you mean `{other}` instead of {quoted(kind)}?" if other else suggest(kind, FIELD_TYPES, "types")
     findings.wrong(node.here(), f"unknown type {quoted(kind)}", fix)
     return None
 
@@ -112,7 +114,9 @@ def _read_choices(node: Node, findings: Findings) -> list[str] | None:
             what = f"a choice must be text, got {item.got()}"
             findings.wrong(item.here(), what, f'put it in quotes: "{item.raw}"' if item.raw else "write a text")
         elif item.value in choices:
-            findings.wrong(item.here(), f"the choice {quoted(item.value)} stands twice", "keep one of them")
+            findings.wrong(
+                item.here(), f"the choice {quoted(item.value)} stands twice", f"keep one {quoted(item.value)}"
+            )
         else:
             choices.append(item.value)
     return choices
@@ -139,4 +143,4 @@ def _check_field(spec: FieldSpec, node: Node, findings: Findings) -> None:
             )
     if spec.minimum is not None and spec.maximum is not None and spec.minimum > spec.maximum:
         got = f"{node.entries['minimum'].raw} and {node.entries['maximum'].raw}"
-        findings.wrong(node.entries["minimum"].here(), f"minimum must be <= maximum, got {got}", "swap them")
+        findings.wrong(node.entries["minimum"].here(), f"must be <= maximum, got {got}", "swap minimum and maximum")

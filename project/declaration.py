@@ -1,6 +1,7 @@
 """One `@tool` or `@guardrail` function as it is written, and what is wrong with it."""
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ HANDED = ("context", "idempotency_key")
 """Parameters that Muster fills; the model neither sees nor sets them."""
 
 _KEYWORDS = ("effect", "repeat", "returns", "private", "timeout_seconds")
+_VALUES: Mapping[str, str] = dict(zip(_KEYWORDS, ('"read"', '"safe"', '"untrusted"', "True", "60"), strict=True))
 _EXAMPLE = 'write `@tool(effect="read")`; effects: ' + ", ".join(EFFECTS)
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -134,21 +136,22 @@ def _read_keyword(name: str, node: ast.expr, place: Where, findings: Findings) -
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        findings.wrong(
-            place, f"`{name}` must be written out, since it is read without running the file", "write its value"
-        )
+        what = f"`{name}` must be written out, since it is read without running the file"
+        findings.wrong(place, what, f"write its value, such as `{name}={_VALUES[name]}`")
         return None
     allowed = {"effect": EFFECTS, "repeat": (*REPEATS, None), "returns": RETURNS, "private": (True, False)}.get(name)
     if allowed is None:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
             return value
-        findings.wrong(place, f"`{name}` must be a number > 0, got {_shown(value)}", "write seconds, such as 60")
+        findings.wrong(place, f"`{name}` must be a number > 0, got {quoted(repr(value))}", "write seconds, such as 60")
         return None
     if any(type(value) is type(choice) and value == choice for choice in allowed):
         return value
     words = [str(choice) for choice in allowed if choice is not None]
     findings.wrong(
-        place, f"`{name}` must be one of {', '.join(words)}; got {_shown(value)}", suggest(str(value), words, name)
+        place,
+        f"`{name}` must be one of {', '.join(words)}; got {quoted(repr(value))}",
+        suggest(str(value), words, f"`{name}` takes"),
     )
     return None
 
@@ -189,7 +192,3 @@ def _mentions(annotation: ast.expr, name: str) -> bool:
 
 def _at(where: Where, node: ast.expr | ast.keyword | ast.arg) -> Where:
     return Where(where.path, node.lineno, node.col_offset + 1, where.key)
-
-
-def _shown(value: Any) -> str:
-    return quoted(repr(value))

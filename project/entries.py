@@ -32,6 +32,9 @@ _MODEL_FORM = re.compile(r"[^/\s]+/[^\s]+")
 _UNSAFE = re.compile(r"""[|<>&;$`*?"'!\\:\x00-\x1f]""")
 _RESERVED = frozenset({"config", "tools", "guardrails", ".muster", ".git", ".env"})
 _MODEL_FIX = "write `provider/name` such as `openai/gpt-4o-mini`, or `auto`, or `offline`"
+_CEILINGS = {"max_dollars": "max_usd", "max_cost": "max_usd", "max_cost_usd": "max_usd", "deadline": "max_seconds"}
+_NAME_FIX = "use at most 64 of A-Z, a-z, 0-9, `_` and `-`, and begin with a letter"
+_INPUT_FIX = "use letters, digits, `_` and `-`, and begin with a letter"
 _PROVIDERS = (("gpt", "openai"), ("o1", "openai"), ("o3", "openai"), ("claude", "anthropic"), ("gemini", "gemini"))
 
 
@@ -96,7 +99,7 @@ def read_models(tree: Node, findings: Findings) -> dict[str, ModelSpec]:
         else:
             models[name] = read_spec(ModelSpec, node, grammar, findings) or ModelSpec(model="")
         if name in ("offline", "auto") and models[name].model != name:
-            findings.wrong(node.at_key(), f"the name `{name}` is taken by Muster", "give the model another name")
+            findings.wrong(node.at_key(), f"the name `{name}` is taken by Muster", f"rename the model `{name}`")
     return models
 
 
@@ -121,8 +124,9 @@ def _read_entries(model: type[_S], tree: Node, grammar: Grammar, findings: Findi
 
 def _check_entry_name(name: str, node: Node, allowed: re.Pattern[str], findings: Findings) -> None:
     if not allowed.fullmatch(name):
-        what = f"{quoted(name)} cannot be a name"
-        findings.wrong(node.at_key(), what, "use at most 64 of A-Z, a-z, 0-9, `_` and `-`, and begin with a letter")
+        findings.wrong(
+            node.at_key(), "cannot be a name", "use at most 64 of A-Z, a-z, 0-9, `_` and `-`, and begin with a letter"
+        )
 
 
 def _wait(node: Node, findings: Findings) -> None:
@@ -146,6 +150,9 @@ def _read_llm(node: Node, findings: Findings, *, names: Names) -> str | None:
     if provider:
         fix = f"write `{provider}/{name}`, or add `{name}: {provider}/{name}` to models.yaml"
         findings.wrong(node.here(), f"unknown model {quoted(name)}: the provider is missing", fix)
+    elif name == "auto":
+        fix = "leave `llm` out: `default` in models.yaml may be `auto`"
+        findings.wrong(node.here(), "`auto` is not the name of a model", fix)
     else:
         known = [*names.models, *(() if "offline" in names.models else ("offline",))]
         check_name(name, known, "model", "models.yaml and Muster have", node.here(), findings)
@@ -232,14 +239,14 @@ def _read_list(
         if name is None:
             continue
         if name in found:
-            findings.wrong(item.here(), f"the {noun} {quoted(name)} is listed twice", "keep one of them")
+            findings.wrong(item.here(), f"the {noun} {quoted(name)} is listed twice", f"keep one {quoted(name)}")
         elif check_name(name, known, noun, lead, item.here(), findings):
             found.append(name)
     return found
 
 
 def _read_budget(node: Node, findings: Findings) -> BudgetSpec | None:
-    return None if node.value is None else read_spec(BudgetSpec, node, Grammar("a budget"), findings)
+    return None if node.value is None else read_spec(BudgetSpec, node, Grammar("a budget", meant=_CEILINGS), findings)
 
 
 def _read_inputs(node: Node, findings: Findings) -> dict[str, InputSpec] | None:
@@ -252,8 +259,11 @@ def _read_inputs(node: Node, findings: Findings) -> dict[str, InputSpec] | None:
     inputs: dict[str, InputSpec] = {}
     for name, child in node.entries.items():
         if not INPUT_NAME.fullmatch(name):
-            what = f"{quoted(name)} cannot be the name of an input"
-            findings.wrong(child.at_key(), what, "use letters, digits, `_` and `-`, and begin with a letter")
+            findings.wrong(
+                child.at_key(),
+                "cannot be the name of an input",
+                "use letters, digits, `_` and `-`, and begin with a letter",
+            )
         inputs[name] = _read_input(child, findings) or InputSpec()
     return inputs
 
@@ -275,7 +285,11 @@ def _read_input(node: Node, findings: Findings) -> InputSpec | None:
 def _read_default(node: Node, findings: Findings) -> str | int | float | None:
     if isinstance(node.value, bool) or node.is_mapping or node.is_list:
         what = f"a default must be a text or a number, got {node.got()}"
-        findings.wrong(node.here(), what, f'put it in quotes: "{node.raw}"' if node.raw else "write one value")
+        findings.wrong(
+            node.here(),
+            what,
+            f'put it in quotes: "{node.raw}"' if node.raw else f"write one value for {quoted(node.keys[-1])}",
+        )
         return None
     return cast("str | int | float | None", node.value)
 

@@ -137,6 +137,8 @@ AGENT_KEYS: Mapping[str, Foreign] = {
 
 TASK_KEYS: Mapping[str, Foreign] = {
     "name": _different("the task is called by its key in this file"),
+    "llm": _refused("a task uses the model of its agent", "set `llm` of the agent in agents.yaml"),
+    "model": _refused("a task uses the model of its agent", "set `llm` of the agent in agents.yaml"),
     "callback": _CALLBACK,
     "callbacks": _CALLBACK,
     "output_json": _CONTRACT,

@@ -7,6 +7,7 @@ from typing import Any
 _LONGEST = 60
 _MOST_LISTED = 20
 _FEW = 8
+_CLOSE = 0.67
 
 
 def quoted(text: str) -> str:
@@ -41,7 +42,7 @@ def shown(value: Any, raw: str = "") -> str:
     return shortened(raw or str(value))
 
 
-def nearest(wrong: str, allowed: Collection[str], cutoff: float = 0.6) -> str | None:
+def nearest(wrong: str, allowed: Collection[str], cutoff: float = _CLOSE) -> str | None:
     """Return the name in `allowed` that `wrong` was most likely meant to be, or None."""
     folded: dict[str, str] = {}
     for name in allowed:

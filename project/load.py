@@ -21,6 +21,7 @@ from project.rules import RULES
 from project.spec import AgentSpec, CrewSpec, FieldSpec, ModelSpec, TaskSpec
 
 _T = TypeVar("_T")
+_Position = tuple[int, str, int, int]
 
 _FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml")
 _ORDER = (*_FILES, *(name.replace(".yaml", ".yml") for name in _FILES), *FILES)
@@ -67,6 +68,8 @@ class _Reading:
     trees: dict[str, Node] = field(default_factory=dict[str, Node])
     unreadable: set[str] = field(default_factory=set[str])
     secrets: list[str] = field(default_factory=list[str])
+    spoiled: set[_Position] = field(default_factory=set[_Position])
+    """Places where one problem is enough."""
     digests: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -181,16 +184,18 @@ def _read_tree(name: str, reading: _Reading) -> None:
     reading.digests[label] = hashlib.sha256(content).hexdigest()
     result = parse_yaml(content, label)
     reading.findings.problems += result.problems
+    reading.spoiled.update(_position(problem.where) for problem in result.problems)
     if result.tree is not None and result.tree.entries:
         problems, secrets = find_leaks(result.tree)
         reading.findings.problems += problems
         reading.secrets += secrets
+        reading.spoiled.update(_position(problem.where) for problem in problems)
         reading.trees[name] = result.tree
     elif result.problems:
         reading.unreadable.add(name)
     elif name in _ENTRIES:
         noun = _ENTRIES[name]
-        fix = f"describe {'an' if noun == 'agent' else 'a'} {noun}"
+        fix = f"describe {'an' if noun == 'agent' else 'a'} {noun} in {label}"
         if name not in _NEEDED:
             fix += ", or remove the file: all tasks are then one crew `default`"
         reading.findings.wrong(Where(label, 1, 1), f"is empty: it names no {noun}", fix)
@@ -200,7 +205,7 @@ def _read_tree(name: str, reading: _Reading) -> None:
 def _report_absent(name: str, reading: _Reading) -> None:
     other = Path(name).stem + ".yml"
     if (reading.root / "config" / other).is_file():
-        reading.findings.wrong(Where(f"config/{other}", 1, 1), "is not read", f"rename it to {name}")
+        reading.findings.wrong(Where(f"config/{other}", 1, 1), "is not read", f"rename config/{other} to {name}")
         reading.unreadable.add(name)
     elif name in _NEEDED:
         reading.findings.wrong(Where(f"config/{name}", 1, 1), "is missing", f"write config/{name}; {_NEW}")
@@ -234,7 +239,7 @@ def _read_all_code(reading: _Reading, builtin_tools: Path) -> tuple[Scan, Scan]:
     for name, declared in guardrails.guardrails.items():
         if name in RULES:
             where = Where(declared.path, declared.line, 1, name)
-            guardrails.findings.wrong(where, f"`{name}` is the name of a rule", "give the function another name")
+            guardrails.findings.wrong(where, f"`{name}` is the name of a rule", f"rename the function `{name}`")
     for scan in (tools, guardrails):
         reading.findings.problems += scan.findings.problems
         reading.findings.notes += scan.findings.notes
@@ -255,21 +260,27 @@ def _keys(name: str, reading: _Reading) -> list[str] | None:
 
 def _finish(reading: _Reading) -> tuple[Note, ...]:
     """Return the notes in order. Raises: ConfigErrors with the problems in order, each once and without credentials."""
-    problems: dict[tuple[int, str, int, int, str], Problem] = {}
+    problems: dict[str, Problem] = {}
+    told: set[_Position] = set()
     for problem in reading.findings.problems:
+        place = _position(problem.where)
+        if place in told and place in reading.spoiled:
+            continue
+        told.add(place)
         clean = redact(problem, reading.secrets)
-        problems.setdefault((*_position(clean.where), clean.what), clean)
+        problems.setdefault(str(clean), clean)
     if problems:
-        raise ConfigErrors([problem for _, problem in sorted(problems.items(), key=lambda item: item[0][:4])])
-    notes = {(*_position(note.where), note.what): note for note in reading.findings.notes}
-    return tuple(note for _, note in sorted(notes.items(), key=lambda item: item[0][:4]))
+        raise ConfigErrors(sorted(problems.values(), key=lambda problem: _position(problem.where)))
+    notes = {str(note): note for note in reading.findings.notes}
+    return tuple(sorted(notes.values(), key=lambda note: _position(note.where)))
 
 
-def _position(where: Where | None) -> tuple[int, str, int, int]:
+def _position(where: Where | None) -> _Position:
     if where is None:
         return (0, "", 0, 0)
     name = where.path.removeprefix("config/")
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), where.path, where.line, where.column)
+    rank = _ORDER.index(name) if name in _ORDER else len(_ORDER) + where.path.startswith("guardrails/")
+    return (rank, where.path, where.line, where.column)
 
 
 def _digest(files: Mapping[str, str]) -> str:

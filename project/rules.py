@@ -52,11 +52,11 @@ def _check_words(setting: Any) -> str:
         if key not in ("min", "max"):
             return f"takes `min` and `max`, got `{key}`"
         if not _is_count(limit):
-            return f"{key} must be a whole number >= 0, got {shown(limit)}"
+            return f"must have `{key}` as a whole number >= 0, got {shown(limit)}"
     if not limits:
         return "needs `min:` or `max:`"
     if "min" in limits and "max" in limits and limits["min"] > limits["max"]:
-        return f"min must be <= max, got {limits['min']} and {limits['max']}"
+        return f"must have min <= max, got {limits['min']} and {limits['max']}"
     return ""
 
 

@@ -76,7 +76,7 @@ _TOLD: tuple[tuple[str, Callable[[str, str, str], _Told]], ...] = (
     ("duplicate anchor", _told("this anchor is given twice", "give each `&name` once")),
     (
         "unexpected end of stream|document separator",
-        _told("the quote that opens here is not closed", "close it", opened=True),
+        _told("the quote that opens here is not closed", "close the quote", opened=True),
     ),
     ("unknown escape|escape sequence", _told("unknown escape after `\\`", "use single quotes, or write `\\\\`")),
     ("scanning a block scalar", _told("nothing may follow `>` or `|` in this line", "begin the text in the next line")),

@@ -31,7 +31,7 @@ def read_tools(node: Node, names: Names, findings: Findings) -> list[ToolUse] | 
         if use is None:
             continue
         if any(use.name == earlier.name for earlier in uses):
-            findings.wrong(item.here(), f"the tool {quoted(use.name)} is listed twice", "keep one of them")
+            findings.wrong(item.here(), f"the tool {quoted(use.name)} is listed twice", f"keep one {quoted(use.name)}")
         else:
             uses.append(use)
     return uses
@@ -114,7 +114,7 @@ def _read_settings(name: str, node: Node, names: Names, findings: Findings) -> d
         what = f"the tool `{name}` has no argument {quoted(key)}"
         fix = suggest(key, declared.parameters, f"`{name}` takes", f"`{name}` takes no arguments")
         if key in HANDED:
-            what, fix = f"`{key}` is filled by Muster", "take it out"
+            what, fix = f"`{key}` is filled by Muster", f"take `{key}` out"
         findings.wrong(child.at_key(), what, fix)
     settings = dict(cast(dict[str, Any], node.value or {}))
     _check_fixed(name, settings, node, names, findings)
@@ -143,7 +143,8 @@ def _read_guardrail(node: Node, names: Names, findings: Findings) -> GuardrailSp
         return None
     wrong = RULES[name].check(setting.value)
     if wrong:
-        findings.wrong(setting.here(), f"the setting of `{name}` {wrong}", f"such as `{RULES[name].example}`")
+        fix = f"write it like `{RULES[name].example}`"
+        findings.wrong(setting.here(), f"`{name}` {wrong}", f"{fix}, or leave it out" if RULES[name].switch else fix)
         return None
     return GuardrailSpec(rule=name, value=setting.value)
 
@@ -155,11 +156,11 @@ def _read_bare_guardrail(node: Node, text: str, names: Names, findings: Findings
         if RULES[text].switch:
             return GuardrailSpec(rule=text, value=True)
         what = f"the rule `{text}` needs its setting: {RULES[text].setting}"
-        findings.wrong(node.here(), what, f"such as `{RULES[text].example}`")
+        findings.wrong(node.here(), what, f"write it like `{RULES[text].example}`")
         return None
     if text in names.guardrails or text in names.doubtful:
         return GuardrailSpec(function=text)
     fix = suggest(text, [*names.guardrails, *RULES], "functions and rules")
     what = f"unknown guardrail {quoted(text)}: neither a function in guardrails/ nor a rule"
-    findings.wrong(node.here(), what, f"{fix}; a demand in plain words has more than one")
+    findings.wrong(node.here(), what, f"{fix} (a demand in plain words has several)")
     return None

@@ -304,7 +304,7 @@ def _check_prices(run: RunState) -> None:
         if price is None and source != "offline":
             raise AppError(
                 f"the price of {run.plan.models[name].model} is not known, so max_usd can't be kept",
-                fix=f"write it in models.yaml, in US dollars per million tokens: {name}: {{price: {{input:, output:}}}}",
+                fix=f"write it in models.yaml, in US dollars per million tokens: {name}: {{price: {{input: N, ...}}}}",
             )
 
 

@@ -156,9 +156,9 @@ def usage_of(spent: Spent) -> dict[str, int]:
 
 
 def cost_of_steps(spent: Spent, steps: Sequence[Step]) -> dict[str, Any]:
-    """Return the cost as JSON: `cost_usd` is null where no price is known, `cost_complete` says whether all are."""
+    """Return the cost as JSON: `cost_usd` is null where no price is known; `unpriced_calls` are not in it."""
     priced = any(step.record.get("cost_usd") is not None for step in steps)
-    return {"cost_usd": str(spent.usd) if priced else None, "cost_complete": spent.unpriced_calls == 0 and priced}
+    return {"cost_usd": str(spent.usd) if priced else None, "unpriced_calls": spent.unpriced_calls}
 
 
 def instant(seconds: float) -> str:

@@ -157,7 +157,9 @@ def _worst(stops: Sequence[Parked], names: Sequence[str]) -> Parked:
     order = ("failed", "stopped", "waiting", "interrupted")
     stop = min(stops, key=lambda stop: order.index(stop.kind))
     name = names[list(stops).index(stop)]
-    others = [f"{other_name}: {other.reason}" for other_name, other in zip(names, stops, strict=True) if other is not stop]
+    others = [
+        f"{other_name}: {other.reason}" for other_name, other in zip(names, stops, strict=True) if other is not stop
+    ]
     return Parked(stop.kind, "; also ".join([f"{name}: {stop.reason}", *others]), stop.fix)
 
 

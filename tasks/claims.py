@@ -10,6 +10,7 @@ from tasks.wording import content_stems, count_words, make_stemmer, missing_numb
 
 _QUOTED = re.compile(r'(?<!\w)"([^"]{1,1000})"(?!\w)')
 _LEFT_OUT = re.compile(r"\[?\.\.\.\]?")
+_GAP = re.compile(r" (?=[.,;:!?](?: |$))")
 _FEWEST_WORDS = 4
 
 
@@ -45,7 +46,7 @@ def uncited(lines: Sequence[Line], sources: Callable[[str], str | None]) -> list
 
 def _line_reasons(line: Line, passage: Callable[[str], _Passage | None], stem: Callable[[str], str]) -> Iterator[str]:
     places = find_citations(line.text) or list(line.beside)
-    shown = f"{line.label}: {excerpt(strip_citations(line.text))}"
+    shown = f"{line.label}: {excerpt(_GAP.sub('', ' '.join(strip_citations(line.text).split())))}"
     if not places:
         yield f"{shown} has no citation; end it with [path:line] or [path p.N]"
         return
@@ -74,7 +75,7 @@ def _sentences(text: str) -> Iterator[tuple[str, list[str]]]:
     for sentence in split_sentences(masked):
         start = masked.index(sentence, position)
         position = start + len(sentence)
-        said = " ".join(sentence.replace("\x00", " ").split())
+        said = _GAP.sub("", " ".join(sentence.replace("\x00", " ").split()))
         if any(map(str.isalnum, said)):
             yield said, find_citations(text[start:position])
 

@@ -1,6 +1,5 @@
 """A Markdown text as its readers take it: numbered lines with their kinds."""
 
-import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -175,13 +174,19 @@ def _mark_tables(rows: list[str], fixed: dict[int, Kind]) -> None:
 
 
 def _mark_offline(rows: list[str], fixed: dict[int, Kind]) -> None:
+    """Mark the rows of the offline model's note: the first, and those up to the closing `_` in its paragraph."""
+    held: list[int] | None = None
     for i, row in enumerate(rows):
-        if i in fixed or not row.strip("> \t").casefold().startswith("_offline:"):
-            continue
-        fixed[i] = "offline"
-        paragraph = itertools.takewhile(str.strip, itertools.islice(rows, i, None))
-        length = next((n for n, part in enumerate(paragraph, 1) if part.rstrip().endswith("_")), 1)
-        fixed.update(dict.fromkeys(range(i, i + length), "offline"))
+        if i not in fixed and row.strip("> \t").casefold().startswith("_offline:"):
+            fixed[i] = "offline"
+            held = None if row.rstrip().endswith("_") else []
+        elif held is not None and row.strip():
+            held.append(i)
+            if row.rstrip().endswith("_"):
+                fixed.update(dict.fromkeys(held, "offline"))
+                held = None
+        else:
+            held = None
 
 
 def _mark_asides(rows: list[str], fixed: dict[int, Kind]) -> None:

@@ -57,6 +57,11 @@ def next_search(
     return None if query is None else (tool.name, _arguments(tool, {key: query}))
 
 
+def searched_for(results: Sequence[ToolResult]) -> frozenset[str]:
+    """Return what tools were asked for so far, lower case with single spaces."""
+    return frozenset(_same(text) for result in results for text in result.arguments.values() if isinstance(text, str))
+
+
 def searches(tools: Sequence[Tool]) -> bool:
     """Say whether a search tool is offered."""
     return any(_query_key(tool) for tool in tools)
@@ -65,7 +70,7 @@ def searches(tools: Sequence[Tool]) -> bool:
 def next_read(
     tools: Sequence[Tool], results: Sequence[ToolResult], wanted: Sequence[tuple[str, int]]
 ) -> tuple[str, dict[str, Any]] | None:
-    """Return the reading of the first wanted (document, line) that no earlier result of the tool has covered."""
+    """Return the reading of the first wanted (document, line) that was not read from there yet."""
     tool = next((tool for tool in tools if _address_key(tool)), None)
     if tool is None:
         return None

@@ -90,8 +90,9 @@ def claims_of(text: str) -> list[_Claim]:
     return found
 
 
-def unread(text: str, evidence: Sequence[Sentence]) -> list[tuple[str, int]]:
-    """Return the places (document, line) cited in `text` that `evidence` does not confirm, in order."""
+def unread(text: str, evidence: Sequence[Sentence], results: Sequence[ToolResult]) -> list[tuple[str, int]]:
+    """Return the places (document, line) cited in `text` that neither `evidence` confirms nor a tool has shown."""
+    shown = _documents(results)
     known = {(sentence.cite, sentence.key) for sentence in evidence}
     wanted: dict[tuple[str, int], None] = {}
     for claim in claims_of(text):
@@ -99,7 +100,7 @@ def unread(text: str, evidence: Sequence[Sentence]) -> list[tuple[str, int]]:
             line = re.search(r":(\d+)(?:-\d+)?$", cite)
             if line and (cite, key_of(claim.text)) not in known:
                 wanted[(path_of(cite), int(line[1]))] = None
-    return list(wanted)
+    return [(path, number) for path, number in wanted if number not in shown.get(path, {})]
 
 
 def _documents(results: Sequence[ToolResult]) -> dict[str, dict[int, str]]:

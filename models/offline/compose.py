@@ -9,6 +9,7 @@ from models.offline.language import Vocabulary, count_words
 from models.offline.page import (
     EVIDENCE_TITLE,
     LEFT_OUT,
+    NO_PASSAGE,
     OFFLINE_NOTE,
     OUTLINE_TITLE,
     SOURCES,
@@ -21,6 +22,7 @@ from models.offline.page import (
     is_sources,
     is_summary,
     no_passage,
+    read_page,
     sources_list,
     title_of,
     write_page,
@@ -44,6 +46,7 @@ DEFAULT_WORDS = 600
 _ANSWER_WORDS = 250
 _SEARCHED = 0.51
 _CENTRAL = 20
+_MOST_DOUBTFUL = 2
 _FEW = 6
 _NEAR = 0.5
 _CLOSE = 0.55
@@ -63,6 +66,7 @@ class Work:
     """What an answer is made from. `failures` are the errors that tools gave.
 
     `searched`: the evidence came from tools just now, and much of it may be beside the topic; else it was handed over.
+    `searched_for`: what tools were asked, lower case.
     """
 
     request: Request
@@ -71,6 +75,7 @@ class Work:
     context: Mapping[str, str]
     failures: Sequence[str]
     searched: bool
+    searched_for: Collection[str]
 
 
 def collect(work: Work) -> str:
@@ -172,6 +177,13 @@ def central_documents(work: Work, limit: int) -> list[str]:
     least = 1 if len(scored) < _FEW else max(3, max(counts.values()) // 4)
     local = [path for path, number in counts.most_common() if number >= least and "://" not in path]
     return local[:limit]
+
+
+def doubtful_words(work: Work) -> list[str]:
+    """Return words of the topic that the evidence does not have; a search may have ranked them out of its results."""
+    if work.request.is_question:
+        return []
+    return missing_words(work.request.topic, work.evidence, work.words)[:_MOST_DOUBTFUL]
 
 
 def section_count(most_words: int) -> int:
@@ -333,8 +345,11 @@ def _passages(number: int) -> str:
 
 
 def _missing(work: Work) -> str:
-    """Name the words of the topic that the evidence does not have; a question has many that say little."""
-    missing = [] if work.request.is_question else missing_words(work.request.topic, work.evidence, work.words)
+    """Say which words of the topic a search of their own did not find; what was handed over says it of itself."""
+    if not work.searched:
+        openings = [read_page(text).opening for text in work.context.values()]
+        return next((line for opening in openings for line in opening if line.startswith(NO_PASSAGE)), "")
+    missing = [word for word in doubtful_words(work) if word in work.searched_for]
     return no_passage('", "'.join(missing)) if missing else ""
 
 

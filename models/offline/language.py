@@ -58,7 +58,7 @@ def tokens(text: str) -> list[str]:
     found: list[str] = []
     for match in _WORD.finditer(text):
         word = match[0].lower()
-        if _UNSPACED.search(word):
+        if not word.isascii() and _UNSPACED.search(word):
             found.extend(_pairs(word))
         elif len(word) <= _MAX_TOKEN:
             found.append(word)

@@ -11,6 +11,7 @@ OFFLINE_NOTE = (
     "nothing was written or judged by a language model._"
 )
 """Stands once under the title of a text that the offline model put together; it is not a claim."""
+NO_PASSAGE = "> Note: No passage about"
 EVIDENCE_TITLE = "Evidence"
 OUTLINE_TITLE = "Outline"
 CHECKS_TITLE = "Rule checks"
@@ -61,7 +62,7 @@ class Page:
 
 def no_passage(topic: str) -> str:
     """Say that the material has nothing about `topic`, as a note: it is no claim, and has nothing to cite."""
-    return f'> Note: No passage about "{topic}" was found in the material.'
+    return f'{NO_PASSAGE} "{topic}" was found in the material.'
 
 
 def title_of(topic: str) -> str:

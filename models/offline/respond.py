@@ -7,7 +7,7 @@ from typing import Any
 from models.answer import estimate_tokens
 from models.offline import calls, contract
 from models.offline.check import check, draft_of, unread
-from models.offline.compose import Work, central_documents, collect, digest, outline
+from models.offline.compose import Work, central_documents, collect, digest, doubtful_words, outline
 from models.offline.decide import NEEDS_MODEL, choose_recipe, refuse
 from models.offline.language import Vocabulary, language_of
 from models.offline.page import OFFLINE_NOTE, find_outline, is_beside, is_review, is_summary
@@ -137,6 +137,7 @@ def _work(request: Request, context: Mapping[str, str], results: Sequence[ToolRe
         context,
         [" ".join(r.text[:300].split()) for r in results if r.failed],
         bool(searched),
+        calls.searched_for(results),
     )
 
 
@@ -164,7 +165,7 @@ def _next_call(
         return None
     if recipe == "check":
         name, draft = draft_of(work.context)
-        return calls.next_read(offered, results, unread(draft, _beside(name, work, results))[:_READ_TO_CHECK])
+        return calls.next_read(offered, results, unread(draft, _beside(name, work, results), results)[:_READ_TO_CHECK])
     addresses = [path for path in calls.named_documents(task.description) if "://" in path]
     reading = calls.next_read(offered, results, [(path, 1) for path in addresses])
     if reading:
@@ -173,7 +174,10 @@ def _next_call(
     if handed_over >= _ENOUGH and recipe != "collect":
         return None
     if calls.searches(offered):
-        search = calls.next_search(offered, results, _queries(task, work.request))
+        queries = _queries(task, work.request)
+        search = calls.next_search(offered, results, queries)
+        if search is None and task.contract is None and work.evidence:
+            search = calls.next_search(offered, results, doubtful_words(work))
         return search or calls.next_read(offered, results, [(path, 1) for path in central_documents(work, _READ_WHOLE)])
     listing = calls.next_list(offered, results)
     documents = calls.named_documents(task.description) + calls.listed_documents(results)

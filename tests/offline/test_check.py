@@ -79,7 +79,7 @@ def test_the_reviewer_reads_the_documents_that_the_evidence_does_not_cover() -> 
     task = a_task("Check.", recipe="check", inputs={"topic": "durable execution"}, context={"draft": draft})
     chat = talk(task, "read_document")
     text = chat.answer()
-    assert [call[1]["path"] for call in chat.calls] == ["durable-execution.md", "durable-execution.md"]
+    assert chat.calls == [("read_document", {"path": "durable-execution.md", "start": 4})]
     assert rows(text)["The cited line says it"] == ("FAIL", "1 of 2 found word for word")
     assert '- Line 5 is not at [durable-execution.md:12]: "A crew run costs nothing at all."' in text
 

@@ -159,7 +159,7 @@ CONTEXT = "\n".join(f"- {line} [durable-execution.md:{n}]" for n, line in enumer
 
 
 @given(FIELDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_answer_fits_its_contract_or_is_a_refusal(fields: dict[str, FieldSpec]) -> None:
     task = a_task(
         "Fill.", inputs={"topic": "durable execution"}, context={"research": CONTEXT}, contract=json_schema(fields)

@@ -139,6 +139,17 @@ def test_a_word_of_the_topic_that_occurs_nowhere_is_named() -> None:
     assert '> Note: No passage about "blockchain" was found in the material.' in collected("approvals on a blockchain")
 
 
+def test_a_word_that_the_search_ranked_out_is_searched_for_before_it_is_called_missing() -> None:
+    assert "No passage about" not in brief("evaluation of agent crews")
+
+
+def test_a_word_that_is_missing_is_still_named_in_the_brief() -> None:
+    assert (
+        brief("approvals on a blockchain").count('> Note: No passage about "blockchain" was found in the material.')
+        == 1
+    )
+
+
 def test_a_failed_search_is_not_taken_for_an_empty_one() -> None:
     chat = talk(a_task("Collect.", recipe="collect", inputs={"topic": "approvals"}), "search_documents")
     chat.run_tool = lambda name, arguments: "Error: there is no folder 'docs'"

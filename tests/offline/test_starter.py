@@ -1,5 +1,6 @@
 """The crews that are shipped, walked by the offline model over the documents that are shipped."""
 
+import functools
 import re
 from typing import Any
 
@@ -14,13 +15,15 @@ from tests.offline.talk import BACKGROUND, ROOT, claims, talk
 from tools.documents import cited_text
 
 
-@pytest.fixture(scope="module")
-def project() -> Project:
+@functools.cache
+def starter() -> Project:
     return load_project(ROOT, ROOT / "tools")
 
 
-def walk(project: Project, crew_name: str, **given: Any) -> dict[str, str]:
+@functools.cache
+def walk(crew_name: str, **given: Any) -> dict[str, str]:
     """Return the output of each task; every guardrail must pass at the first attempt."""
+    project = starter()
     crew = project.crews[crew_name]
     defaults = {name: spec.default for name, spec in crew.inputs.items() if spec.default is not None}
     inputs = {**defaults, **given}
@@ -46,44 +49,44 @@ def answer(project: Project, spec: TaskSpec, inputs: dict[str, Any], context: di
 
 
 @pytest.mark.parametrize("topic", ["durable execution", "approvals", "cost of agent crews", "prompt injection"])
-def test_the_brief_is_finished_and_passes_its_guardrails(project: Project, topic: str) -> None:
-    finished = walk(project, "brief", topic=topic)["publish"]
+def test_the_brief_is_finished_and_passes_its_guardrails(topic: str) -> None:
+    finished = walk("brief", topic=topic)["publish"]
     assert finished.startswith(f"# {topic.capitalize()}\n")
     assert len(finished.split()) <= 600
     assert len(claims(finished)) >= 6
 
 
 @pytest.mark.parametrize("words", [150, 300, 1500])
-def test_the_brief_keeps_to_the_words_asked_for(project: Project, words: int) -> None:
-    finished = walk(project, "brief", topic="durable execution", words=words)["publish"]
+def test_the_brief_keeps_to_the_words_asked_for(words: int) -> None:
+    finished = walk("brief", topic="durable execution", words=words)["publish"]
     assert words * 0.6 <= len(finished.split()) <= words
 
 
-def test_the_review_of_an_offline_draft_finds_nothing_to_mend(project: Project) -> None:
-    review = walk(project, "brief", topic="approvals")["review"]
+def test_the_review_of_an_offline_draft_finds_nothing_to_mend() -> None:
+    review = walk("brief", topic="approvals")["review"]
     assert "- Nothing that a rule can find." in review
     assert re.search(r"\| The cited line says it \| pass \| (\d+) of \1 found word for word \|", review)
 
 
-def test_publishing_leaves_a_faultless_draft_as_it_is(project: Project) -> None:
-    outputs = walk(project, "brief", topic="approvals")
+def test_publishing_leaves_a_faultless_draft_as_it_is() -> None:
+    outputs = walk("brief", topic="approvals")
     assert outputs["publish"] == outputs["draft"]
 
 
-def test_a_brief_on_what_the_documents_do_not_know_says_so(project: Project) -> None:
-    finished = walk(project, "brief", topic="quantum chemistry")["publish"]
+def test_a_brief_on_what_the_documents_do_not_know_says_so() -> None:
+    finished = walk("brief", topic="quantum chemistry")["publish"]
     assert '> Note: No passage about "quantum chemistry" was found in the material.' in finished
     assert claims(finished) == []
 
 
-def test_a_question_is_answered_from_the_documents(project: Project) -> None:
-    finished = walk(project, "ask", question="What is prompt injection?")["answer"]
+def test_a_question_is_answered_from_the_documents() -> None:
+    finished = walk("ask", question="What is prompt injection?")["answer"]
     assert finished.startswith("# What is prompt injection?\n")
     assert claims(finished)[0][0].startswith("Prompt injection is an attack")
 
 
-def test_a_question_that_the_documents_do_not_answer_is_not_answered(project: Project) -> None:
-    finished = walk(project, "ask", question="Who won the world cup in 1998?")["answer"]
+def test_a_question_that_the_documents_do_not_answer_is_not_answered() -> None:
+    finished = walk("ask", question="Who won the world cup in 1998?")["answer"]
     assert claims(finished) == []
 
 
