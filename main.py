@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 if __package__:  # installed: this is muster/main.py, and the rooms beside it are not yet on the path
     sys.path.insert(0, str(Path(__file__).parent))
@@ -77,8 +78,9 @@ def execute(arguments: Sequence[str]) -> int:
         say(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 1
     except Exception as error:
-        if hasattr(error, "show") and hasattr(error, "exit_code"):  # Typer's own: a wrong command line
-            error.show()
+        show: Any = getattr(error, "show", None)
+        if callable(show):  # Typer's own: a wrong command line
+            show()
             return 2
         if debug:
             raise

@@ -65,6 +65,20 @@ class MusterAgent(Agent):
     _extra: str = PrivateAttr(default="")
     _said: list[dict[str, Any]] = PrivateAttr(default_factory=list[dict[str, Any]])
 
+    def equip(
+        self,
+        act: Act,
+        judge: Judge,
+        schemas: Sequence[Mapping[str, Any]],
+        protocol: str,
+        max_output_tokens: int,
+        extra: str,
+    ) -> None:
+        """Give the agent what it works with; not fields of the model, since CrewAI copies and prints those."""
+        self._act, self._judge = act, judge
+        self._schemas, self._protocol = schemas, protocol
+        self._max_output_tokens, self._extra = max_output_tokens, extra
+
     def execute_task(self, task: Task, context: str | None = None, tools: Any = None) -> str:
         """Work at `task` until the judge accepts the answer; return it.
 
@@ -101,7 +115,7 @@ class MusterAgent(Agent):
             agent=self,
             has_tools=bool(self._schemas),
             use_native_tool_calling=True,
-            use_system_prompt=self.use_system_prompt,
+            use_system_prompt=bool(self.use_system_prompt),
             system_template=self.system_template,
             prompt_template=self.prompt_template,
             response_template=self.response_template,
@@ -140,7 +154,5 @@ def build_agent(
         prompt_template=spec.prompt_template,
         response_template=spec.response_template,
     )
-    agent._act, agent._judge = act, judge
-    agent._schemas, agent._protocol = schemas, protocol
-    agent._max_output_tokens, agent._extra = max_output_tokens, extra
+    agent.equip(act, judge, schemas, protocol, max_output_tokens, extra)
     return agent

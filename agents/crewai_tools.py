@@ -4,7 +4,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
-from tools.tool import Tool
+from tools.tool import Effect, Repeat, Tool
 
 _TIMEOUT_SECONDS = 120.0
 
-# What the well-known ones do; any other counts as the worst: it sends, must not be done twice, returns what anyone wrote.
-_EFFECTS = {
+# What the well-known ones do; any other counts as the worst: it sends, and must not be done twice.
+_EFFECTS: dict[str, tuple[Effect, Repeat]] = {
     "FileReadTool": ("read", "safe"),
     "DirectoryReadTool": ("read", "safe"),
     "DirectorySearchTool": ("read", "safe"),
@@ -95,7 +95,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _no_questions() -> Iterator[None]:
+def _no_questions() -> Generator[None]:
     # Seventeen of these classes ask on the terminal, when they are made, whether to install a package.
     kept = sys.stdin
     with open(os.devnull) as nothing:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _EXITS = {"succeeded": 0, "failed": 1, "stopped": 1, "waiting": 4, "interrupted": 130}
 OFFLINE_WORDS = (
-    "Offline mode: no language model is configured. The text is a selection of sentences copied from the sources cited;\n"
-    "nothing was written, inferred or checked for truth. Set OPENAI_API_KEY (or another provider's key) in the\n"
+    "Offline mode: no language model is configured. The text is a selection of sentences copied from the sources\n"
+    "cited; nothing was written, inferred or checked for truth. Set OPENAI_API_KEY (or another provider's key) in the\n"
     "environment or in .env, or name a local server in config/models.yaml, and run again for written text."
 )
 
@@ -33,9 +33,7 @@ def run(
     inputs: list[str] = typer.Option([], "-i", "--input", metavar="KEY=VALUE", help="An input. May be repeated."),
     inputs_file: str = typer.Option("", "--inputs", metavar="FILE", help="A YAML or JSON file of inputs."),
     model: str = typer.Option("", "--model", help="Model for every agent: a name in models.yaml or provider/model."),
-    run_id: str = typer.Option(
-        "", "--id", help="Id of the run. Given again: it goes on, or its result is printed."
-    ),
+    run_id: str = typer.Option("", "--id", help="Id of the run. Given again: it goes on, or its result is printed."),
     max_usd: str = typer.Option("", "--max-usd", help="Most US dollars to spend."),
     max_tokens: int = typer.Option(
         -1, "--max-tokens", help="Most tokens, input and output together.", show_default=False
@@ -249,12 +247,13 @@ def _read_inputs_file(file: str) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"--inputs {file}: can't be read: {first}") from error
-    if not isinstance(found, dict) or not all(
+    pairs = cast(dict[Any, Any], found) if isinstance(found, dict) else {None: None}
+    if not all(
         isinstance(key, str) and isinstance(value, str | int | float) and not isinstance(value, bool)
-        for key, value in found.items()
+        for key, value in pairs.items()
     ):
         raise UsageError(f"--inputs {file}: must hold KEY: VALUE, the values texts or numbers")
-    return {key: str(value) for key, value in found.items()}
+    return {str(key): str(value) for key, value in pairs.items()}
 
 
 def read_budget(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,6 +12,7 @@ from cli.run import go_on, open_runner, read_budget
 from cli.session import Session, session
 
 if TYPE_CHECKING:
+    from runs.engine import Reader
     from runs.report import Step
     from runs.store import RunRow, RunStore
 
@@ -42,7 +44,7 @@ def _print_list(here: Session, limit: int, crew: str, as_json: bool) -> None:
     from runs.report import current_state
 
     store, folder = _open_store(here)
-    rows = store.list(limit, crew=crew or None) if store else []
+    rows: list[RunRow] = store.list(limit, crew=crew or None) if store else []
     states = {row.run_id: current_state(row, folder / row.run_id) for row in rows}
     if as_json:
         print_json([_listed(row, states[row.run_id]) for row in rows])
@@ -84,8 +86,8 @@ def _line(row: "RunRow", state: str) -> tuple[str, ...]:
     )
 
 
-def _open_store(here: Session) -> Any:
-    """Open the table of runs without DBOS; (None, folder) when nothing was ever run."""
+def _open_store(here: Session) -> "tuple[RunStore | None, Path]":
+    """Open the table of runs without DBOS, and name the folder of their files; None when nothing was ever run."""
     from runs.database import database_path, open_database
     from runs.store import RunStore
 
@@ -96,7 +98,7 @@ def _open_store(here: Session) -> Any:
     return RunStore(open_database(database)), folder / "runs"
 
 
-def _find(here: Session, run_id: str) -> "tuple[RunRow, Any, Any]":
+def _find(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]":
     """Return a run, its folder and a reader of its journal. Raises: AppError."""
     from project.errors import AppError
     from runs.database import database_path
@@ -266,6 +268,7 @@ def watch(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> 
     here = session(context)
     row, folder, reader = _find(here, run_id)
     store, runs_folder = _open_store(here)
+    assert store is not None
     seen: set[str] = set()
     while True:
         state = _state_now(store, row.run_id, runs_folder)
@@ -287,7 +290,7 @@ def watch(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> 
         time.sleep(_WATCH_SECONDS)
 
 
-def _state_now(store: "RunStore", run_id: str, folder: Any) -> str:
+def _state_now(store: "RunStore", run_id: str, folder: Path) -> str:
     from runs.report import current_state
 
     row = store.find(run_id)

@@ -85,7 +85,7 @@ def plan_crew(
         choice = choose_model(model, agent.llm, project.models, environ)
         models[choice.name] = choice
         tools = task.tools if task.tools is not None else agent.tools
-        contract = project.contracts[task.output] if isinstance(task.output, str) else task.output
+        contract = dict(project.contracts[task.output]) if isinstance(task.output, str) else task.output
         planned.append(
             PlannedTask(
                 name=name,

@@ -5,9 +5,10 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
@@ -83,7 +84,7 @@ def is_guarded_call() -> bool:
 
 
 @contextmanager
-def _noting(recorded: list[_Recorded], deadline: float) -> Iterator[None]:
+def _noting(recorded: list[_Recorded], deadline: float) -> Generator[None]:
     tokens = _recorder.set(recorded), _deadline.set(deadline)
     try:
         yield
@@ -242,7 +243,7 @@ class _DeadlineStream(httpx.SyncByteStream):
 
 def _answer(raw: Any, recorded: Sequence[_Recorded], messages: Sequence[Mapping[str, Any]]) -> Answer:
     noted = recorded[-1] if recorded else _Recorded({}, "")
-    asked = cast(list[Any], raw) if isinstance(raw, list) else []
+    asked: list[Any] = cast(list[Any], raw) if isinstance(raw, list) else []
     calls = tuple(_tool_call(item, number) for number, item in enumerate(asked))
     text = "" if calls or raw is None else clean(str(raw))
     if not recorded and not text and not calls:
@@ -332,7 +333,7 @@ def _kind(status: int, names: str) -> ErrorKind:
 def _plain(chain: Sequence[BaseException]) -> str:
     for item in chain:
         body = getattr(item, "body", None)
-        message = cast(dict[str, Any], body).get("message") if isinstance(body, dict) else None
+        message: Any = cast(dict[str, Any], body).get("message") if isinstance(body, dict) else None
         if message:
             return clean(str(message))[:300]
     return clean(" ".join(str(chain[0]).split()))[:300] or type(chain[0]).__name__
@@ -360,8 +361,6 @@ def _retry_after(chain: Sequence[BaseException]) -> float | None:
 
 
 def _http_date(text: str) -> float | None:
-    from email.utils import parsedate_to_datetime
-
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (TypeError, ValueError):

@@ -10,17 +10,15 @@ _FEW = 8
 _CLOSE = 0.67
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, most: int = _LONGEST) -> str:
     """Return `text` in backticks, shortened, with line breaks and unprintable characters escaped."""
-    return f"`{shortened(text)}`"
+    return f"`{shortened(text, most)}`"
 
 
-def shortened(text: str) -> str:
-    """Return `text` on one line of at most 60 characters."""
-    plain = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: _LONGEST + 1]
-    )
-    return plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1] + "…"
+def shortened(text: str, most: int = _LONGEST) -> str:
+    """Return `text` on one line of at most `most` characters."""
+    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[: most + 1])
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def shown(value: Any, raw: str = "") -> str:

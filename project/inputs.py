@@ -15,6 +15,8 @@ from project.spec import CrewSpec, InputSpec
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
+_LONGEST_PATH = 400
+
 Value = str | int | float
 
 
@@ -104,11 +106,13 @@ def _read_path(name: str, spec: InputSpec, text: str, base: Path) -> str | Probl
         if not there:
             other = "a file" if path.is_file() else "a folder" if path.is_dir() else ""
             what = f"is {other}, not a {spec.type}" if other else "is not there"
-            return Problem(f"input `{name}`: {quoted(str(path))} {what}", None, fix)
+            return Problem(f"input `{name}`: {quoted(str(path), _LONGEST_PATH)} {what}", None, fix)
         if spec.type == "folder" and not _holds_a_file(path):
-            return Problem(f"input `{name}`: the folder {quoted(str(path))} holds no file", None, fix)
+            return Problem(f"input `{name}`: the folder {quoted(str(path), _LONGEST_PATH)} holds no file", None, fix)
         if not os.access(path, os.R_OK):
-            return Problem(f"input `{name}`: {quoted(str(path))} cannot be read", None, "check its permissions")
+            return Problem(
+                f"input `{name}`: {quoted(str(path), _LONGEST_PATH)} cannot be read", None, "check its permissions"
+            )
     except (OSError, ValueError):
         return Problem(f"input `{name}`: {quoted(text)} is no path", None, fix)
     return str(path)

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Outcome:
 class _Execution:
     run: RunState
     lock: RunLock
-    questions: "queue.Queue[tuple[Question, queue.Queue[str]]]" = field(default_factory=queue.Queue)
+    questions: "queue.Queue[tuple[Question, queue.Queue[str]]]"
 
 
 class Runner:
@@ -233,7 +233,7 @@ class Runner:
         return list(self._executions[run_id].run.warnings)
 
     def _execute(self, run: RunState, lock: RunLock) -> None:
-        self._executions[run.run_id] = _Execution(run, lock)
+        self._executions[run.run_id] = _Execution(run, lock, queue.Queue())
         state.register(run)
 
     def _state(

@@ -74,7 +74,7 @@ def _look_up_steps_fast() -> None:
 
     DBOS builds and compiles two statements for the question: a tenth of a run's CPU (benchmarks/throughput.py).
     """
-    slow = SystemDatabase._check_operation_execution_txn
+    slow = SystemDatabase._check_operation_execution_txn  # pyright: ignore[reportPrivateUsage]
     if getattr(slow, "fast", False):
         return
 

@@ -42,9 +42,10 @@ def _to_file(value: Any, folder: Path) -> dict[str, Any]:
 
 
 def _from_file(value: Any, folder: Path) -> Any:
-    if not isinstance(value, dict) or set(cast(dict[str, Any], value)) != {_FILE, "bytes"}:
-        return value
-    name = cast(dict[str, str], value)[_FILE]
+    part = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    if set(part) != {_FILE, "bytes"}:
+        return cast(Any, value)
+    name: str = part[_FILE]
     path = folder / "payloads" / name
     try:
         text = path.read_bytes()

@@ -4,7 +4,7 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def prepare(state_folder: Path) -> None:
 
 
 @contextmanager
-def _home(folder: Path) -> Iterator[None]:
+def _home(folder: Path) -> Generator[None]:
     # CrewAI writes a key file into the home folder when imported, and fails where it can't.
     names = ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
     kept = {name: os.environ.get(name) for name in names}

@@ -41,9 +41,10 @@ def read_steps(source: JournalSource, run_id: str, folder: Path) -> list[Step]:
     for record in source.family(run_id):
         task = record.id[len(run_id) + 1 :]
         for row in source.steps(record.id):
-            if not isinstance(row.output, dict) or "kind" not in row.output:
+            output = cast(Any, row.output)
+            if not isinstance(output, dict) or "kind" not in output:
                 continue
-            journaled = unpack(cast(dict[str, Any], row.output), folder)
+            journaled = unpack(cast(dict[str, Any], output), folder)
             began = row.started_at or 0.0
             took = journaled.get("seconds", max(0.0, (row.completed_at or began) - began))
             found.append(Step(row.name, task, journaled["kind"], began, float(took), journaled))
@@ -70,7 +71,7 @@ def add_up(steps: Sequence[Step]) -> Spent:
 
 def spent_on_model(record: Mapping[str, Any]) -> Spent:
     """Read what one attempt of a model call spent out of its record."""
-    usage = record.get("usage") or {}
+    usage: dict[str, int] = record.get("usage") or {}
     cost = record.get("cost_usd")
     return Spent(
         model_calls=1,
@@ -120,8 +121,7 @@ def _task(
     status = "waiting"
     if record is not None:
         status = "done" if record.status == "SUCCESS" else current_state(row, folder)
-        if isinstance(record.output, dict):
-            result = unpack(cast(dict[str, Any], record.output), folder)
+        result = unpack(cast(dict[str, Any], record.output), folder) if status == "done" else {}
     return {
         "name": planned.name,
         "agent": planned.agent_name,
@@ -176,7 +176,7 @@ def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]
         "tasks": _grouped(steps, lambda step: step.task),
         "models": _grouped(steps, lambda step: str(step.record["model"])),
         "usage": usage_of(spent),
-        "estimated": any((step.record.get("usage") or {}).get("estimated") for step in steps),
+        "estimated": any("usage" in step.record and step.record["usage"]["estimated"] for step in steps),
         **cost_of_steps(spent, steps),
     }
 

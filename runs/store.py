@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from crews.plan import Plan
 from policy.budget import Spent
@@ -106,7 +107,7 @@ class RunStore:
         try:
             with self._database.begin() as connection:
                 connection.execute(_RUNS.insert().values(values))
-        except sa.exc.IntegrityError:
+        except IntegrityError:
             return False
         return True
 

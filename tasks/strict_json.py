@@ -42,7 +42,9 @@ def find_object(text: str) -> tuple[Mapping[str, object] | None, list[str]]:
         return cast("dict[str, object]", value), []
     if not problems:
         return None, [f"the answer is {short(value)}; it must be one JSON object"]
-    return (None, problems) if len(bare) > MOST_CHARACTERS else _only_object(bare)
+    if len(bare) > MOST_CHARACTERS or (bare.startswith("[") and "{" not in bare):
+        return None, problems
+    return _only_object(bare)
 
 
 def short(value: object) -> str:
@@ -58,7 +60,7 @@ def short(value: object) -> str:
 
 
 def _only_object(text: str) -> tuple[Mapping[str, object] | None, list[str]]:
-    found: list[Mapping[str, object]] = []
+    found: Mapping[str, object] | None = None
     position = 0
     while (brace := _BRACE.search(text, position)) is not None:
         placeholder = _PLACEHOLDER.match(text, brace.start())
@@ -72,10 +74,10 @@ def _only_object(text: str) -> tuple[Mapping[str, object] | None, list[str]]:
             return None, problems
         if _INSIDE.search(text[max(0, brace.start() - 40) : brace.start()]) or _GOES_ON.match(text, position):
             return None, [f"{_place(text, brace.start())}: the object is a part of something; give one JSON object"]
-        found.append(cast("dict[str, object]", value))
-    if len(found) == 1:
-        return found[0], []
-    return None, [f"the answer holds {len(found) or 'no'} JSON object{'s' * (len(found) != 1)}; it must be exactly one"]
+        if found is not None:
+            return None, ["the answer holds more than one JSON object; it must be exactly one"]
+        found = cast("dict[str, object]", value)
+    return found, [] if found is not None else ["the answer holds no JSON object; it must be exactly one"]
 
 
 def _decode(text: str, start: int) -> tuple[object, int, list[str]]:

@@ -21,7 +21,7 @@ def search_documents(
     """Search the documents by words and get the sentences that match, best first, each with the place it stands in.
 
     Every result is one line: `[path:line § Heading] sentence`, or `[path p.N § Heading] sentence` for a page of a PDF.
-    To cite a sentence, copy it word for word and put its `[path:line]` after it. read_document shows what stands around it.
+    To cite a sentence, copy it word for word and put its `[path:line]` after it. read_document shows what is around it.
 
     Args:
         query: Words that the passage should contain; not a question in full. Other forms of a word are found too.

@@ -54,7 +54,9 @@ def _problem(part: str) -> str:
         return "hidden files and folders are not allowed"
     if part != part.strip() or part.endswith("."):
         return "a part begins or ends with a space, or ends with a dot"
-    if any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in part) or re.search(r'[<>"|?*]', part):
+    if any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in part) or re.search(
+        r'[<>"|?*]', part
+    ):
         return "it holds characters that are not allowed in names"
     if _RESERVED.fullmatch(part):
         return f"{part!r} is a reserved name on some systems"
@@ -65,7 +67,9 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"the text is refused: character {error.start} is half of a pair and cannot be stored") from error
+        raise ValueError(
+            f"the text is refused: character {error.start} is half of a pair and cannot be stored"
+        ) from error
 
 
 def _folder(root: Path, parts: list[str]) -> Path:
