@@ -37,11 +37,13 @@ def tool(
     returns: Literal["trusted", "untrusted"] = "untrusted",
     private: bool = False,
     timeout_seconds: float = 60.0,
+    cache: bool = False,
 ) -> Callable[[_Function], _Function]:
     """Declare a function as a tool; its docstring and its parameters' types are what the model reads.
 
     `repeat` says what doing it twice means: `safe` nothing, `keyed` the tool is given a key that is stable over crashes,
     `once` never again without a person. Unset: `safe` for `read`, else `once`.
+    `cache`: within a task, the same call again is answered with the first one's result.
     """
 
     def mark(function: _Function) -> _Function:
@@ -51,6 +53,7 @@ def tool(
             "returns": returns,
             "private": private,
             "timeout_seconds": timeout_seconds,
+            "cache": cache,
         }
         return function
 

@@ -15,12 +15,12 @@ from pydantic import ValidationError
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
-from tools.tool import Effect, Repeat, Tool
+from tools.tool import Tool
 
 _TIMEOUT_SECONDS = 120.0
 
 # What the well-known ones do; any other counts as the worst: it sends, and must not be done twice.
-_EFFECTS: dict[str, tuple[Effect, Repeat]] = {
+_EFFECTS = {
     "FileReadTool": ("read", "safe"),
     "DirectoryReadTool": ("read", "safe"),
     "DirectorySearchTool": ("read", "safe"),

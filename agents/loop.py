@@ -171,7 +171,7 @@ class Conversation:
             result = self._results[number - 1] if number >= 1 else ""
         except (ValueError, TypeError, KeyError, IndexError):
             return f'{READ_MORE} takes {{"call": 1 to {len(self._results)}, "start": a number}}'
-        return page(result, max(0, start), limit)
+        return page(result, start, limit, f"{READ_MORE}(call={number}, start=N)")
 
     def _result_limit(self) -> int:
         return max(_LEAST_RESULT, self.window * _CHARACTERS_PER_TOKEN // 4)

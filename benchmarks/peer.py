@@ -2,13 +2,14 @@
 
     python benchmarks/peer.py import|cold|warm|throughput|fanout --n N [--durable DIR]
 
-Reads OPENAI_BASE_URL and OPENAI_API_KEY. Prints one JSON object as its last line: mode, import_s, walls and cpus in seconds,
-pipelines or fanouts, and how often each of the two tools was called. A pipeline is five tasks, seven model calls, two tool
-calls; a fan-out is eight tasks at once and one that reads them.
+Reads OPENAI_BASE_URL and OPENAI_API_KEY. Prints one JSON object as its last line: mode, import_s, walls and cpus in
+seconds, pipelines or fanouts, how often each of the two tools was called, peak memory (RSS) in MB. A pipeline is five
+tasks, seven model calls, two tool calls; a fan-out is eight tasks at once and one that reads them.
 """
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 MODEL = "gpt-4o-mini"
 FANOUT = 8
-ROLES = {
+ROLES: dict[str, tuple[str, list[str]]] = {
     "researcher": ("You find the relevant facts in the notes and report them precisely.", ["search_notes"]),
     "planner": ("You turn findings into a short plan with an owner for each step.", []),
     "writer": ("You write clear, plain reports that a busy reader can act on.", []),
@@ -181,12 +182,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="muster-peer-") as temporary:
         folder = Path(asked.durable or temporary)
         quiet.prepare(folder)
-        import runs.control  # noqa: F401
+        import runs.control  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
         found: dict[str, Any] = {"mode": asked.mode, "import_s": time.perf_counter() - began}
         found["tool_calls"] = {"search_notes": 0, "save_report": 0}
         if asked.mode != "import":
             found |= measure(asked.mode, asked.n, folder)
+    found["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
     print("\n" + json.dumps(found), flush=True)
 
 

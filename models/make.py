@@ -37,7 +37,7 @@ _NATIVE = frozenset(
     | {"snowflake", "deepinfra"}
 )
 _OVERFLOW = re.compile(
-    r"context[_ ](length|window)|exceed_context_size|maximum context|prompt is too long|too many tokens", re.I
+    r"context[_ ](length|window|size)|exceed_context_size|maximum context|prompt is too long|too many tokens", re.I
 )
 _MARGIN_SECONDS = 0.05
 

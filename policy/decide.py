@@ -77,8 +77,9 @@ def decide(
     """Say whether `call` may happen.
 
     Pure: reads no clock and no disk, so a replayed run decides alike. A wrong tool or wrong arguments are refused
-    before the budget is looked at: such a call costs nothing. `argument_problems` are what the tool's schema found.
-    `worst_usd` and `worst_tokens` are the most that the call may cost; without `price_known`, `worst_usd` is not read.
+    before the budget is looked at: nothing would be called. `argument_problems` are what the tool's schema found.
+    `worst_usd` and `worst_tokens` are the most that the call may cost; None is nothing, as for the offline model and
+    most tools. Without `price_known`, `worst_usd` is not read.
 
     Raises: nothing. A refusal is a value, since the model must be able to read it.
     """
@@ -89,7 +90,7 @@ def decide(
         return Refuse(
             f"{call.name} was not called, its arguments are wrong:\n{problems}\nCall it again with right ones."
         )
-    worst = worst_usd if price_known else None
+    worst = (worst_usd or Decimal(0)) if price_known else None
     reason = over(spent, budget, kind=call.kind, worst_usd=worst, worst_tokens=worst_tokens, name=call.name)
     return Allow() if reason is None else Halt(reason)
 

@@ -142,7 +142,7 @@ _TYPES = {
 def _retype(kind: str, node: Node) -> str:
     value = node.value
     if kind == "string_type":
-        if isinstance(value, dict) and set(cast(dict[str, Any], value).values()) <= {None}:
+        if isinstance(value, dict) and all(inner is None for inner in cast(dict[str, Any], value).values()):
             return "put text that begins with `{` in quotes"
         if isinstance(value, list):
             return "put text that begins with `[` in quotes"

@@ -68,7 +68,7 @@ def _read_field(node: Node, findings: Findings) -> FieldSpec | None:
         kind = _read_type(node, findings)
         if kind in ("object", "list[object]"):
             findings.wrong(
-                node.here(), f"`{kind}` needs its fields", f"write `{{type: {kind}, fields: {{title: str}}}}`"
+                node.here(), f"`{kind}` needs its fields", f'write `{{type: "{kind}", fields: {{title: str}}}}`'
             )
             return None
         return FieldSpec(type=cast(FieldType, kind)) if kind else None

@@ -1,6 +1,7 @@
 """One `@tool` or `@guardrail` function as it is written, and what is wrong with it."""
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +16,25 @@ RETURNS = ("trusted", "untrusted")
 HANDED = ("context", "idempotency_key")
 """Parameters that Muster fills; the model neither sees nor sets them."""
 
-_KEYWORDS = ("effect", "repeat", "returns", "private", "timeout_seconds")
-_VALUES: Mapping[str, str] = dict(zip(_KEYWORDS, ('"read"', '"safe"', '"untrusted"', "True", "60"), strict=True))
+_VALUES: Mapping[str, str] = {
+    "effect": '"read"',
+    "repeat": '"safe"',
+    "returns": '"untrusted"',
+    "private": "True",
+    "timeout_seconds": "60",
+    "cache": "True",
+}
+KEYWORDS = tuple(_VALUES)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _EXAMPLE = 'write `@tool(effect="read")`; effects: ' + ", ".join(EFFECTS)
 
+_ALLOWED: Mapping[str, tuple[Any, ...]] = {
+    "effect": EFFECTS,
+    "repeat": (*REPEATS, None),
+    "returns": RETURNS,
+    "private": (True, False),
+    "cache": (True, False),
+}
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -38,6 +54,8 @@ class ToolDeclaration:
     """Whether what it returns may leave the run."""
     timeout_seconds: float
     """Seconds for one call."""
+    cache: bool
+    """Whether the same call again is answered with the first one's result."""
     doc: str
     """The docstring: what the model reads."""
     parameters: tuple[str, ...]
@@ -75,6 +93,8 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
     if repeat == "keyed" and not handed:
         what = '`repeat="keyed"` needs a parameter that takes the key'
         findings.wrong(where, what, "add a parameter `idempotency_key: str` or `context: ToolContext`")
+    if not _NAME.fullmatch(node.name):
+        findings.wrong(where, "no provider takes this as a tool's name", "use at most 64 letters a-z, digits and `_`")
     doc = ast.get_docstring(node) or ""
     if not doc.strip():
         findings.wrong(
@@ -87,6 +107,7 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
         returns=said.get("returns", "untrusted"),
         private=said.get("private", False),
         timeout_seconds=float(said.get("timeout_seconds", 60.0)),
+        cache=said.get("cache", False),
         doc=doc,
         parameters=parameters,
         required=required,
@@ -120,9 +141,9 @@ def _read_keywords(decorator: ast.expr, where: Where, findings: Findings) -> dic
         findings.wrong(_at(where, decorator.args[0]), "`@tool` takes keywords only", _EXAMPLE)
     for keyword in decorator.keywords:
         place = _at(where, keyword)
-        if keyword.arg not in _KEYWORDS:
+        if keyword.arg not in KEYWORDS:
             name = keyword.arg or "**"
-            findings.wrong(place, f"unknown keyword {quoted(name)}", suggest(name, _KEYWORDS, "`@tool` takes"))
+            findings.wrong(place, f"unknown keyword {quoted(name)}", suggest(name, KEYWORDS, "`@tool` takes"))
             continue
         value = _read_keyword(keyword.arg, keyword.value, place, findings)
         if value is not None:
@@ -139,7 +160,7 @@ def _read_keyword(name: str, node: ast.expr, place: Where, findings: Findings) -
         what = f"`{name}` must be written out, since it is read without running the file"
         findings.wrong(place, what, f"write its value, such as `{name}={_VALUES[name]}`")
         return None
-    allowed = {"effect": EFFECTS, "repeat": (*REPEATS, None), "returns": RETURNS, "private": (True, False)}.get(name)
+    allowed = _ALLOWED.get(name)
     if allowed is None:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf"):
             return value

@@ -100,19 +100,18 @@ def _read_number(name: str, spec: InputSpec, text: str) -> Value | Problem:
 
 def _read_path(name: str, spec: InputSpec, text: str, base: Path) -> str | Problem:
     path = Path(os.path.abspath(base / _expand(text)))
+    shown = quoted(str(path), _LONGEST_PATH)
     fix = f"give a {spec.type} by -i {name}=PATH"
     try:
         there = path.is_dir() if spec.type == "folder" else path.is_file()
         if not there:
             other = "a file" if path.is_file() else "a folder" if path.is_dir() else ""
             what = f"is {other}, not a {spec.type}" if other else "is not there"
-            return Problem(f"input `{name}`: {quoted(str(path), _LONGEST_PATH)} {what}", None, fix)
+            return Problem(f"input `{name}`: {shown} {what}", None, fix)
         if spec.type == "folder" and not _holds_a_file(path):
-            return Problem(f"input `{name}`: the folder {quoted(str(path), _LONGEST_PATH)} holds no file", None, fix)
+            return Problem(f"input `{name}`: the folder {shown} holds no file", None, fix)
         if not os.access(path, os.R_OK):
-            return Problem(
-                f"input `{name}`: {quoted(str(path), _LONGEST_PATH)} cannot be read", None, "check its permissions"
-            )
+            return Problem(f"input `{name}`: {shown} cannot be read", None, "check its permissions")
     except (OSError, ValueError):
         return Problem(f"input `{name}`: {quoted(text)} is no path", None, fix)
     return str(path)

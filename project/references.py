@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from project.checks import Findings, Note
 from project.errors import Where
-from project.fill import placeholders, placeholders_in_settings
+from project.fill import placeholders_in_settings
 from project.hints import listed, nearest, quoted
 from project.reader import Node
 from project.spec import AgentSpec, CrewSpec, TaskSpec
@@ -45,32 +45,30 @@ def crew_texts(
     """Yield the placeholders of each text of a crew that is filled: file, entry, key, names; in the order of its tasks.
 
     Filled are role, goal and backstory; description, expected_output, output_file and plain-language guardrails; and
-    the settings of tools, those of an agent only where its task has none of its own.
+    the settings of tools.
     """
     for task_name in crew.tasks:
         task = tasks.get(task_name)
         if task is None:
             continue
-        yield "tasks.yaml", task_name, "description", placeholders(task.description)
-        yield "tasks.yaml", task_name, "expected_output", placeholders(task.expected_output)
-        yield "tasks.yaml", task_name, "output_file", placeholders(task.output_file or "")
-        key = "guardrails"
-        yield (
-            "tasks.yaml",
-            task_name,
-            key,
-            [name for guard in task.guardrails for name in placeholders(guard.text or "")],
-        )
+        for key, texts in (
+            ("description", task.description),
+            ("expected_output", task.expected_output),
+            ("output_file", task.output_file),
+            ("guardrails", [guardrail.text for guardrail in task.guardrails]),
+            ("tools", [use.settings for use in task.tools or []]),
+        ):
+            yield "tasks.yaml", task_name, key, placeholders_in_settings(texts)
         agent = agents.get(task.agent)
-        if agent is not None:
-            yield "agents.yaml", task.agent, "role", placeholders(agent.role)
-            yield "agents.yaml", task.agent, "goal", placeholders(agent.goal)
-            yield "agents.yaml", task.agent, "backstory", placeholders(agent.backstory)
-        if task.tools is not None:
-            settings = [use.settings for use in task.tools]
-            yield "tasks.yaml", task_name, "tools", placeholders_in_settings(settings)
-        elif agent is not None:
-            yield "agents.yaml", task.agent, "tools", placeholders_in_settings([use.settings for use in agent.tools])
+        if agent is None:
+            continue
+        for key, texts in (
+            ("role", agent.role),
+            ("goal", agent.goal),
+            ("backstory", agent.backstory),
+            ("tools", [use.settings for use in agent.tools]),
+        ):
+            yield "agents.yaml", task.agent, key, placeholders_in_settings(texts)
 
 
 def _check_order(name: str, crew: CrewSpec, parts: Parts, findings: Findings) -> None:

@@ -57,6 +57,15 @@ def _misplaced(said: str, char: str, before: str) -> _Told:
     return "does not fit the indentation of the lines before", _INDENT, False
 
 
+def _inner_bracket(said: str, char: str, before: str) -> _Told:
+    word = re.split(r"[\s,{\[]", before)[-1]
+    if not word:
+        return f"a `,` is missing before `{char}`", "separate by `,`, or put the whole text in quotes", False
+    closing = "]" if char == "[" else "}"
+    fix = f'put the whole text in quotes, such as "{word}{char}...{closing}"'
+    return f"inside brackets, a text with `{char}` in it must be in quotes", fix, False
+
+
 def _colon(said: str, char: str, before: str) -> _Told:
     if ": " in before:
         return "a second `: ` in one line", "put text that contains `: ` in quotes", False
@@ -90,6 +99,7 @@ _TOLD: tuple[tuple[str, Callable[[str, str, str], _Told]], ...] = (
         _told("a list entry cannot begin here", "put each `- ` on a line of its own, below its key"),
     ),
     ("mapping keys are not allowed", _told("`? ` cannot stand here", _QUOTE)),
+    (r"but got '[\[{]'", _inner_bracket),
     (
         r"expected ',' or '\]'",
         _told("the `[` that opens here is not closed", "separate by `,` and close by `]`", opened=True),

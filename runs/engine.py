@@ -126,6 +126,8 @@ class Engine:
                 "enable_otlp": False,
                 "use_listen_notify": False,
                 "scheduler_polling_interval_sec": 3600.0,
+                # Its thread sleeps so long before it sees that DBOS is closed; nobody waits for notifications here.
+                "notification_listener_polling_interval_sec": 0.05,
             }
         )
         logging.getLogger("dbos").setLevel(logging.CRITICAL)

@@ -15,7 +15,8 @@ class RunLock:
 
     def acquire(self) -> bool:
         """Take the lock; False when a living process holds it."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._path.parent.parent, self._path.parent):  # `mode` is not that of parents made on the way
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -249,8 +249,8 @@ class Guard:
             self.lane.agent,
             call.name,
             arguments or {},
-            tool.effect if tool else None,
-            tool.repeat if tool else None,
+            cast(Any, tool.effect) if tool else None,
+            cast(Any, tool.repeat) if tool else None,
         )
         return arguments, self._decide(wanted, problems=problems)
 

@@ -11,6 +11,8 @@ from tasks.wording import content_stems, count_words, make_stemmer, missing_numb
 _QUOTED = re.compile(r'(?<!\w)"([^"]{1,1000})"(?!\w)')
 _LEFT_OUT = re.compile(r"\[?\.\.\.\]?")
 _GAP = re.compile(r" (?=[.,;:!?](?: |$))")
+_RANGE = re.compile(r"(.*(?::| p\.))(\d{1,9})-(\d{1,9})")
+_MOST_OF_RANGE = 50
 _FEWEST_WORDS = 4
 
 
@@ -32,7 +34,7 @@ def uncited(lines: Sequence[Line], sources: Callable[[str], str | None]) -> list
 
     def passage(place: str) -> _Passage | None:
         if place not in read:
-            text = sources(place)
+            text = _text_at(place, sources)
             plain = None if text is None else normalise(text)
             read[place] = None if plain is None else _Passage(plain, content_stems(plain, stem))
         return read[place]
@@ -42,6 +44,17 @@ def uncited(lines: Sequence[Line], sources: Callable[[str], str | None]) -> list
         if line.kind in ("prose", "item", "quote") and count_words(strip_citations(line.text)) >= _FEWEST_WORDS:
             reasons += _line_reasons(line, passage, stem)
     return reasons
+
+
+def _text_at(place: str, sources: Callable[[str], str | None]) -> str | None:
+    """Read a place; a range that is not known as a whole is read line by line, as far as a person would."""
+    text = sources(place)
+    span = _RANGE.fullmatch(place)
+    if text is not None or not span:
+        return text
+    first, last = int(span[2]), min(int(span[3]), int(span[2]) + _MOST_OF_RANGE)
+    found = [part for number in range(first, last + 1) if (part := sources(f"{span[1]}{number}")) is not None]
+    return "\n".join(found) if found else None
 
 
 def _line_reasons(line: Line, passage: Callable[[str], _Passage | None], stem: Callable[[str], str]) -> Iterator[str]:

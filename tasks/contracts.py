@@ -102,13 +102,14 @@ def _list_schema(spec: FieldSpec) -> dict[str, object]:
     if lengths.get("minItems", 0) > 0:
         schema["minItems"] = math.ceil(lengths["minItems"])
     if "maxItems" in lengths:
-        schema["maxItems"] = max(0, math.floor(lengths["maxItems"]))
+        schema["maxItems"] = math.floor(lengths["maxItems"])
     return schema
 
 
 def _bounds(spec: FieldSpec, least: str, most: str) -> dict[str, float]:
+    floor = 0.0 if spec.type.startswith("list[") else -math.inf
     pairs = ((least, spec.minimum), (most, spec.maximum))
-    return {key: bound for key, bound in pairs if bound is not None and math.isfinite(bound)}
+    return {key: max(bound, floor) for key, bound in pairs if bound is not None and math.isfinite(bound)}
 
 
 def _entry_type(spec: FieldSpec) -> str:
@@ -211,8 +212,10 @@ def _demand(spec: FieldSpec) -> str:
     if spec.type == "list[str]" and spec.choices is not None:
         parts.append(f"each {_choices(spec.choices)}")
     bounds = _bounds(spec, "at least", "at most")
-    entries = " entries" if spec.type.startswith("list[") else ""
-    parts += [f"{word} {_plain(bound)}{entries}" for word, bound in bounds.items()]
+    unit = " entries" if spec.type.startswith("list[") else ""
+    parts += [
+        f"{word} {_plain(bound)}{unit if bound != 1 else unit.replace('ies', 'y')}" for word, bound in bounds.items()
+    ]
     if spec.fields is not None and spec.type in ("object", "list[object]"):
         parts.append("with the fields below")
-    return ", ".join([*parts, "null when there is none" if spec.optional else "required"])
+    return "; ".join([*parts, "null when there is none" if spec.optional else "required"])

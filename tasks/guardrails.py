@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 from project.errors import AppError
@@ -33,8 +34,16 @@ _MOST_CHARACTERS = 1_000_000
 _MOST_COMPARED = 2000
 _ALIKE = 0.8
 _SAID = ("prose", "item", "quote", "aside")
-_REFUSAL = re.compile(r"(?:this|the)(?: \w+)? needs a language model\b.*")
+_REFUSAL = re.compile(r"this needs a language model\b")
 _SCRIPT_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+@dataclass(frozen=True)
+class _Said:
+    position: int
+    label: str
+    text: str
+    plain: str
 
 
 def check_rule(
@@ -70,14 +79,11 @@ def check_rule(
 
 
 def is_empty(text: str) -> bool:
-    """Say whether a text says nothing: blank, only marks, or only the offline model's note or refusal."""
+    """Say whether a text says nothing: blank, only marks, or the offline model's note or refusal alone."""
     lines = [line.text for line in read_lines(text) if line.kind not in ("blank", "offline")]
-    said = [line for line in lines if not _REFUSAL.fullmatch(line.strip("*_# .>").casefold())]
-    return not any(
-        unicodedata.category(character)[0] in "LN" or unicodedata.category(character) == "So"
-        for line in said
-        for character in line
-    )
+    if not lines or _REFUSAL.match(lines[0].strip("*_# .>").casefold()):
+        return True
+    return not any(unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "So" for c in "".join(lines))
 
 
 def _lines(text: str, contract: Mapping[str, FieldSpec] | None) -> list[Line]:
@@ -126,43 +132,41 @@ def _words(lines: Sequence[Line], setting: object) -> list[str]:
 
 
 def _no_repeats(lines: Sequence[Line], setting: object) -> list[str]:
-    said: dict[str, tuple[str, str]] = {}
+    said: dict[str, _Said] = {}
     reasons: list[tuple[int, str]] = []
-    order: dict[str, int] = {}
-    position = 0
-    for line in lines:
-        for sentence in split_sentences(strip_citations(line.text)) if line.kind in _SAID else ():
-            position += 1
-            plain = normalise(sentence)
-            key = " ".join(tokens(plain))
-            if count_words(plain) < 4:
-                continue
-            if key in said:
-                where = "the same line" if said[key][0] == line.label else said[key][0]
-                reasons.append((position, f"{line.label}: {excerpt(sentence)} repeats {where}; say it once"))
-            else:
-                said[key] = line.label, sentence
-                order[key] = position
-    for key, earlier in _near(list(said)[:_MOST_COMPARED]):
-        label, sentence = said[key]
-        text = f"{label}: {excerpt(sentence)} says nearly the same as {said[earlier][0]}; say it once"
-        reasons.append((order[key], text))
+    spoken = [
+        (line.label, sentence)
+        for line in lines
+        if line.kind in _SAID
+        for sentence in split_sentences(strip_citations(line.text))
+    ]
+    for position, (label, sentence) in enumerate(spoken):
+        plain = normalise(sentence)
+        if count_words(plain) < 4:
+            continue
+        earlier = said.setdefault(" ".join(tokens(plain)), _Said(position, label, sentence, plain))
+        if earlier.position < position:
+            where = "the same line" if earlier.label == label else earlier.label
+            reasons.append((position, f"{label}: {excerpt(sentence)} repeats {where}; say it once"))
+    for one, earlier in _near(list(said.values())[:_MOST_COMPARED]):
+        text = f"{one.label}: {excerpt(one.text)} says nearly the same as {earlier.label}; say it once"
+        reasons.append((one.position, text))
     return [reason for _, reason in sorted(reasons)]
 
 
-def _near(sentences: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _near(sentences: Sequence[_Said]) -> Iterator[tuple[_Said, _Said]]:
     """Yield sentences with an earlier one that has the same numbers and nearly the same stems.
 
     Two sets that share four fifths of their stems share one of the rarest fifth of either: only those are compared.
     """
     stem = make_stemmer()
-    stems = [content_stems(sentence, stem) for sentence in sentences]
+    stems = [content_stems(sentence.plain, stem) for sentence in sentences]
     often = Counter(one for group in stems for one in group)
     index: dict[tuple[object, str], list[int]] = {}
     for i, sentence in enumerate(sentences):
         if len(stems[i]) < 5:
             continue
-        signature = (tuple(sorted(find_numbers(sentence))), negated(sentence))
+        signature = (tuple(sorted(find_numbers(sentence.plain))), negated(sentence.plain))
         rarest = sorted(stems[i], key=lambda one: (often[one], one))
         keys = [(signature, one) for one in rarest[: len(rarest) - math.ceil(_ALIKE * len(rarest)) + 1]]
         candidates = sorted({j for key in keys for j in index.get(key, ())})
@@ -175,36 +179,41 @@ def _near(sentences: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _no_placeholders(lines: Sequence[Line], setting: object) -> list[str]:
-    return [
-        f"{line.label}: {excerpt(found)} is a placeholder; put in what belongs there, or leave it out"
-        for line in lines
-        if line.kind not in ("blank", "offline")
-        for found in find_placeholders(strip_citations(line.text), code=line.kind == "code")
-    ]
-
-
-def _forbidden_words(lines: Sequence[Line], setting: object) -> list[str]:
-    patterns = [(phrase, _phrase(phrase)) for phrase in dict.fromkeys(cast("list[str]", setting))]
     reasons: list[str] = []
     for line in lines:
         if line.kind in ("blank", "offline"):
             continue
-        folded = _folded(strip_citations(line.text))
-        reasons += [
-            f'{line.label}: the word "{phrase}" is forbidden; say it in another way'
-            for phrase, pattern in patterns
-            if pattern.search(folded)
-        ]
+        for found in dict.fromkeys(find_placeholders(strip_citations(line.text), code=line.kind == "code")):
+            reasons += [
+                f"{label}: {excerpt(found)} is a placeholder; put in what belongs there, or leave it out"
+                for label in line.labels_where(_holding(found))
+            ]
     return reasons
 
 
-def _phrase(phrase: str) -> re.Pattern[str]:
-    """Compile a phrase: at word boundaries where its script has them, any whitespace between its words."""
+def _holding(part: str) -> Callable[[str], bool]:
+    return lambda text: part in text
+
+
+def _forbidden_words(lines: Sequence[Line], setting: object) -> list[str]:
+    reasons: list[str] = []
+    phrases = [(phrase, _phrase(phrase)) for phrase in dict.fromkeys(cast("list[str]", setting))]
+    for line in lines:
+        for phrase, stands_in in phrases if line.kind not in ("blank", "offline") else ():
+            reasons += [
+                f'{label}: the word "{phrase}" is forbidden; say it in another way'
+                for label in line.labels_where(stands_in)
+            ]
+    return reasons
+
+
+def _phrase(phrase: str) -> Callable[[str], bool]:
+    """Search for a phrase: at word boundaries where its script has them, any whitespace between its words."""
     folded = _folded(phrase).split()
-    first, last = folded[0][0], folded[-1][-1]
-    before = r"(?<!\w)" if _bounded(first) else ""
-    after = r"(?!\w)" if _bounded(last) else ""
-    return re.compile(before + r"\s+".join(map(re.escape, folded)) + after)
+    before = r"(?<!\w)" if _bounded(folded[0][0]) else ""
+    after = r"(?!\w)" if _bounded(folded[-1][-1]) else ""
+    pattern = re.compile(before + r"\s+".join(map(re.escape, folded)) + after)
+    return lambda text: pattern.search(_folded(strip_citations(text))) is not None
 
 
 def _bounded(character: str) -> bool:

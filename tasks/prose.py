@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, cast
 
@@ -35,6 +35,13 @@ class Line:
     """Depth of a heading, 1 to 6."""
     beside: tuple[str, ...] = ()
     """Citations in sibling fields of the same object; only in a contract's output."""
+    rows: tuple[tuple[str, str], ...] = ()
+    """The joined rows, each with its own label; empty when it is a single one."""
+
+    def labels_where(self, holds: Callable[[str], bool]) -> list[str]:
+        """Return the labels of the rows for which `holds` is true, or of the line when it is only of the whole."""
+        found = [label for label, text in self.rows if holds(text)]
+        return found or ([self.label] if holds(self.text) else [])
 
 
 def read_lines(text: str) -> list[Line]:
@@ -213,17 +220,21 @@ def _with_sources(lines: Iterable[Line]) -> Iterator[Line]:
 
 def _joined(lines: Iterable[Line], rows: list[str]) -> Iterator[Line]:
     """Join the rows of a hard-wrapped paragraph; a row that ends a sentence or a citation stands for itself."""
-    parts: list[str] = []
-    held: Line | None = None
+    parts: list[Line] = []
     for row, line in zip(rows, lines, strict=True):
-        if held and _goes_on(held, parts[-1], line, row):
-            parts.append(line.text)
-            continue
-        if held:
-            yield replace(held, text=" ".join(parts))
-        held, parts = line, [line.text]
-    if held:
-        yield replace(held, text=" ".join(parts))
+        if parts and not _goes_on(parts[0], parts[-1].text, line, row):
+            yield _one(parts)
+            parts = []
+        parts.append(line)
+    if parts:
+        yield _one(parts)
+
+
+def _one(parts: Sequence[Line]) -> Line:
+    if len(parts) == 1:
+        return parts[0]
+    rows = tuple((part.label, part.text) for part in parts)
+    return replace(parts[0], text=" ".join(text for _, text in rows), rows=rows)
 
 
 def _goes_on(held: Line, last: str, line: Line, row: str) -> bool:
@@ -249,7 +260,8 @@ def _field_lines(value: object, path: str, beside: tuple[str, ...]) -> Iterator[
     elif isinstance(value, str) and not _only_citations(value):
         lines = read_lines(value)
         for line in lines:
-            yield replace(line, label=path if len(lines) == 1 else f"{path}, {line.label}", beside=beside)
+            rows = tuple((f"{path}, {label}", text) for label, text in line.rows)
+            yield replace(line, label=path if len(lines) == 1 else f"{path}, {line.label}", beside=beside, rows=rows)
 
 
 def _only_citations(value: object) -> list[str]:

@@ -24,6 +24,8 @@ def parse(text: str) -> tuple[object, list[str]]:
     bare = text.strip().removeprefix("\ufeff").strip()
     if len(bare) > MOST_CHARACTERS:
         return None, [f"the text has {len(bare)} characters; at most {MOST_CHARACTERS} are read"]
+    if bare.startswith("```"):
+        return None, ["the JSON stands in a code fence; give it bare"]
     value, end, problems = _decode(bare, 0)
     if not problems and bare[end:].strip():
         problems = [f"{_place(bare, end)}: something follows after the end of the JSON"]

@@ -8,7 +8,7 @@ from tools.documents import SUFFIXES, Document, Library, open_library
 from tools.tool import FIXED
 
 
-@tool(effect="read", timeout_seconds=120)
+@tool(effect="read", timeout_seconds=120, cache=True)
 def list_documents(folder: Annotated[str, FIXED], context: ToolContext) -> str:
     """List the documents that can be searched and read, each with its length and title.
 

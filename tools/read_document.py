@@ -10,7 +10,7 @@ from tools.markup import printable
 from tools.tool import FIXED
 
 
-@tool(effect="read", timeout_seconds=120)
+@tool(effect="read", timeout_seconds=120, cache=True)
 def read_document(
     path: str,
     folder: Annotated[str, FIXED],

@@ -11,7 +11,7 @@ from tools.tool import FIXED
 _MAX_HEADING = 60
 
 
-@tool(effect="read", timeout_seconds=120)
+@tool(effect="read", timeout_seconds=120, cache=True)
 def search_documents(
     query: str,
     folder: Annotated[str, FIXED],

@@ -104,7 +104,7 @@ def test_each_fault_is_one_classified_attempt(server: ScriptedServer, fault: str
 def test_retry_after_is_read_in_each_form(server: ScriptedServer) -> None:
     waits = {}
     for fault in ("429", "429-ms", "429-date", "429-bare"):
-        server.configure(faults=[{"match": "wait", "attempts": [1], "fault": fault}], retry_after=2)
+        server.configure(faults=[{"match": "wait", "attempts": [1], "fault": fault}], retry_after_seconds=2)
         with pytest.raises(ModelError) as caught:
             make(server).ask(user(f"wait {fault}"), [], 5)
         waits[fault] = caught.value.retry_after

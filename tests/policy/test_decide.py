@@ -96,7 +96,11 @@ def test_a_model_call_of_unknown_price_halts_under_a_ceiling_of_dollars() -> Non
     halted = Halt("max_usd: the price of openai/x is not known; write `price:` in models.yaml")
     budget = BudgetSpec(max_usd=Decimal(1))
     assert _decide_model(budget, worst_usd=Decimal(0), price_known=False) == halted
-    assert _decide_model(budget, worst_usd=None, price_known=True) == halted
+    assert _decide_model(budget, worst_usd=None, price_known=False) == halted
+
+
+def test_a_model_that_costs_nothing_fits_under_a_ceiling_of_dollars() -> None:
+    assert _decide_model(BudgetSpec(max_usd=Decimal(1)), worst_usd=None, price_known=True) == Allow()
 
 
 def test_a_model_call_that_may_use_more_tokens_than_are_left_halts() -> None:

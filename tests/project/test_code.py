@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 
 import muster
 from project.code import Scan, code_hashes, crewai_tool_names, read_code
-from project.declaration import EFFECTS, REPEATS, RETURNS
+from project.declaration import EFFECTS, KEYWORDS, REPEATS, RETURNS
 from project.errors import AppError
+from project.load import load_project
 from tests.project.folder import complaints, load, write
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +68,7 @@ def test_unset_keywords_are_what_the_decorator_makes_of_them(effect: str, repeat
 
 
 def test_the_keywords_allowed_are_those_of_the_decorator() -> None:
+    assert tuple(inspect.signature(muster.tool).parameters) == KEYWORDS
     hints = {name: str(hint) for name, hint in get_type_hints(muster.tool).items()}
     for name, allowed in (("effect", EFFECTS), ("repeat", REPEATS), ("returns", RETURNS)):
         assert all(f"'{word}'" in hints[name] for word in allowed)
@@ -153,7 +156,7 @@ def test_the_built_in_tools_of_this_application_are_right() -> None:
 
 
 def test_the_application_itself_is_a_project_whose_tools_are_not_read_twice() -> None:
-    project = load_application()
+    project = load_project(_ROOT, _ROOT / "tools")
     assert project.tools["search_documents"].path == "tools/search_documents.py"
     assert not any(path.startswith("tools/") for path in code_hashes(_ROOT))
 

@@ -125,15 +125,15 @@ def test_placeholders_are_found_wherever_texts_are_filled(tmp_path: Path) -> Non
     files = {
         "config/agents.yaml": (
             "a: {role: '{role}', goal: '{goal}', backstory: '{story}', tools: [{search_documents: {folder: '{f1}'}}]}\n"
-            "b: {role: R, goal: G, backstory: B, tools: [{search_documents: {folder: '{unused}'}}]}\n"
+            "b: {role: R, goal: G, backstory: B, tools: [{search_documents: {folder: '{f3}'}}]}\n"
         ),
         "config/tasks.yaml": (
-            "one: {description: '{d}', expected_output: '{e}', agent: a, output_file: '{o}.md', guardrails: ['Has {g}']}\n"
+            "one: {description: '{d}', expected_output: '{e}', agent: a, output_file: '{o}', guardrails: ['Has {g}']}\n"
             "two: {description: D, expected_output: E, agent: b, tools: [{search_documents: {folder: '{f2}'}}]}\n"
         ),
     }
     project = load(write(tmp_path / "project", files))
-    assert list(crew_inputs(project, "default")) == ["d", "e", "o", "g", "role", "goal", "story", "f1", "f2"]
+    assert list(crew_inputs(project, "default")) == ["d", "e", "o", "g", "role", "goal", "story", "f1", "f2", "f3"]
 
 
 def test_an_unknown_crew_is_named_with_the_nearest(project: Project) -> None:

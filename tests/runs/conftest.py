@@ -1,14 +1,42 @@
-"""A scripted model server that is the project's default model."""
+"""A scripted model server, and one project folder and runner for all tests of a file: closing DBOS takes a second."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from tests.lab import ONE_AGENT, Lab
+from tests.lab import Lab
 from tests.scripted_server import ScriptedServer
+
+_QUIET = {"latency": "0", "rates": {}, "faults": [], "retry_after_seconds": 0.01, "context_window": 0}
 
 
 @pytest.fixture(scope="module")
 def _server() -> Iterator[ScriptedServer]:
-    with ScriptedServer() as server:
-        yield server
+    with ScriptedServer() as running:
+        yield running
+
+
+@pytest.fixture
+def server(_server: ScriptedServer) -> ScriptedServer:
+    """The scripted server, without faults, and its counts at nought."""
+    _server.configure(**_QUIET)
+    _server.reset()
+    return _server
+
+
+@pytest.fixture(scope="module")
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    made = Lab(tmp_path_factory.mktemp("project"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lab(_lab: Lab, server: ScriptedServer) -> Lab:
+    """An empty project folder whose default model is the scripted server; its runs are those of the whole file."""
+    for path in _lab.root.iterdir():
+        if path.name != ".muster":
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    _lab.models(server.base_url)
+    return _lab
