@@ -2,11 +2,11 @@
 
     python benchmarks/faults.py [--runs 20] [--at-once 5] [--max-attempts 8] [--seed 1]
 
-A scripted server in its own process fails in four ways, equally often: 429 (Retry-After: 1), 500, a closed connection, and
-no answer at all, which `timeout_seconds` ends. Each run has five tasks: three side by side, one of them with a tool, then
-two that read what came before; six model calls when nothing goes wrong. What the server says holds a digest of what it
-was asked, so equal outputs mean equal prompts. Then the same runs are made undisturbed and compared. Prints one JSON
-line; exit 1 when something is not as promised.
+A scripted server in its own process fails in four ways, equally often: 429 (Retry-After: 1), 500, a closed connection,
+and no answer at all, which `timeout_seconds` ends. Each run has five tasks: three side by side, one of them with a
+tool, then two that read what came before; six model calls when nothing goes wrong. What the server says holds a digest
+of what it was asked, so equal outputs mean equal prompts. Then the same runs are made undisturbed and compared. Prints
+one JSON line; exit 1 when something is not as promised.
 
 `max_attempts` is 8 here: with the default of 5, one logical call in 400 fails, and so about one of 70 such runs, which
 `muster runs resume` then goes on with.

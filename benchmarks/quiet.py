@@ -8,9 +8,9 @@
     no-home          the same without the variable HOME
 
 Each is one process of `main.py --project DIR run`, started in another folder. An audit hook inside Python notes each
-connect, name look-up and file opened for writing; where strace is installed, the kernel's view of the same is added, and so
-what compiled libraries do. The run against the server shows that the tracer sees connects.
-Prints a line a run and, last, one JSON object; exit 1 when something was not quiet.
+connect, name look-up and file opened for writing; where strace is installed, the kernel's view of the same is added,
+and so what compiled libraries do. The run against the server shows that the tracer sees connects. Prints a line a run
+and, last, one JSON object; exit 1 when something was not quiet.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python benchmarks/throughput.py [--rounds 3] [--only warm,fanout,16,64] [--alone]
 
-Every measurement is a process of its own, benchmarks/peer.py or benchmarks/plain_crewai.py, with the scripted server in
-another; the two take turns, so that both meet the same machine. A run is five tasks one after the other with seven model
-calls.
+Every measurement is a process of its own, benchmarks/peer.py or benchmarks/plain_crewai.py, with the scripted server
+in another; the two take turns, so that both meet the same machine. A run is five tasks one after the other with seven
+model calls.
 
     warm     CPU of one run after two others, without model latency: mean of 20, median of the processes; peak memory
              of a process that makes one run only

@@ -164,6 +164,10 @@ def _filled(spec: _S, inputs: Mapping[str, str | int | float]) -> _S:
         text = getattr(spec, name)
         if text is not None:
             changes[name] = fill(text, inputs)
+    if isinstance(spec, TaskSpec):
+        changes["guardrails"] = [
+            rule.model_copy(update={"text": fill(rule.text, inputs)}) if rule.text else rule for rule in spec.guardrails
+        ]
     if spec.tools:
         changes["tools"] = [
             use.model_copy(update={"settings": fill_settings(use.settings, inputs)}) for use in spec.tools

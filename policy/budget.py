@@ -86,7 +86,7 @@ def over(
 
     `worst_usd` and `worst_tokens` are the most that the call may cost, reserved before it; a model call whose price is
     unknown (None) never fits under `max_usd`. A tool call without a price fits as long as nothing is passed. A ceiling
-    of 0 allows no model call, not even a free one. `name` is the model's, for the message.
+    of 0 allows only what costs nothing, such as the offline model. `name` is the model's, for the message.
     """
     if kind == "model":
         reasons = (
@@ -121,8 +121,6 @@ def _over_usd(spent: Spent, budget: BudgetSpec, worst_usd: Decimal | None, name:
     ceiling = budget.max_usd
     if ceiling is None:
         return None
-    if ceiling == 0:
-        return f"max_usd: the ceiling is 0; {_raise('max_usd')}"
     if worst_usd is None:
         return f"max_usd: the price of {name} is not known; write `price:` in models.yaml"
     if spent.unpriced_calls:

@@ -62,4 +62,4 @@ class UsageError(AppError):
 
 
 class Stop(BaseException):
-    """End what is running here. Not an Exception: CrewAI turns those from tools into more calls (docs/durability.md)."""
+    """End what is running here. Not an Exception: CrewAI turns those from tools into more calls."""

@@ -154,6 +154,7 @@ class Runner:
         ceilings = merge_budgets(BudgetSpec.model_validate_json(row.budget), budget)
         run = self._state(row.run_id, plan, ceilings, self._make_models(plan), row.created_at, versions, listener)
         run.resumed = True
+        run.same_versions = run.same_versions and not accept_code_change
         run.spent, last_step_at = spent_in(self._engine, row.run_id, run.folder)
         lost = max(0.0, last_step_at - row.segment_started_at) if row.state == "running" else 0.0
         run.worked_before = row.worked_seconds + lost

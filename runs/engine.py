@@ -17,6 +17,7 @@ from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos._serialization import DefaultSerializer
 from dbos._sys_db import SystemDatabase
 
+from project.errors import Stop
 from runs.database import open_database
 from runs.rows import Recorded, StepRow
 
@@ -37,9 +38,28 @@ def workflow(name: str) -> Callable[[Callable[..., _R]], Callable[..., _R]]:
 def step(name: str, body: Callable[[], _R]) -> _R:
     """Run `body` once and journal its JSON result under `name`; on replay return what was journaled.
 
-    An exception is not journaled when it is a BaseException only. Errors that are to be kept are returned as data.
+    What `body` raises is raised and not journaled, so the step is made again when the run goes on. Errors that are to
+    be kept are returned as data.
     """
-    return DBOS.run_step({"name": name}, body)
+
+    def run() -> _R:
+        try:
+            return body()
+        except Exception as error:
+            raise _Carried(error) from error
+
+    try:
+        return DBOS.run_step({"name": name}, run)
+    except _Carried as carried:
+        raise carried.error from None
+
+
+class _Carried(Stop):
+    """Carries an Exception past DBOS, which would journal it: a full disk would fail the run for ever."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 def start_child(function: Callable[..., Any], workflow_id: str, *arguments: Any) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from project.errors import AppError
+
 _RECORD_LIMIT = 1_000_000
 _PART_LIMIT = 100_000
 _FILE = "$file"
@@ -28,7 +30,7 @@ def pack(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def unpack(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the record as it was before `pack`. Raises: ValueError when a file is missing or was changed."""
+    """Return the record as it was before `pack`. Raises: AppError when a file is missing or was changed."""
     return {key: _from_file(value, folder) for key, value in record.items()}
 
 
@@ -50,9 +52,9 @@ def _from_file(value: Any, folder: Path) -> Any:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"a part of the journal is missing: {path}") from error
+        raise AppError(f"a part of the journal is missing: {path}") from error
     if hashlib.sha256(text).hexdigest() != name:
-        raise ValueError(f"a part of the journal was changed: {path}")
+        raise AppError(f"a part of the journal was changed: {path}")
     return json.loads(text)
 
 

@@ -41,7 +41,7 @@ def read_steps(source: JournalSource, run_id: str, folder: Path) -> list[Step]:
     for record in source.family(run_id):
         task = record.id[len(run_id) + 1 :]
         for row in source.steps(record.id):
-            output = cast(Any, row.output)
+            output = row.output
             if not isinstance(output, dict) or "kind" not in output:
                 continue
             journaled = unpack(cast(dict[str, Any], output), folder)

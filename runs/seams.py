@@ -173,7 +173,7 @@ class Guard:
         return record
 
     def _spend(self, kind: Literal["call", "retry"], detail: str, more: Spent) -> None:
-        self.run.spend(more)
+        self.run.settle(self.lane.name, more)
         self.run.tell(Event(kind, self.lane.task, detail, more))
 
     def _price(self, usage: Usage) -> dict[str, Any]:
@@ -307,18 +307,24 @@ class Guard:
         worst_tokens: int = 0,
         price_known: bool = True,
     ) -> str:
-        """Decide on a call: "" when it may be made, else what the model is told. Raises: Parked at a ceiling."""
-        spent = self.run.spent.plus(Spent(seconds=self.run.worked_seconds()))
-        decision = decide(
-            call,
-            spent,
-            self.run.budget,
-            self._tools,
-            worst_usd=worst_usd,
-            worst_tokens=worst_tokens,
-            price_known=price_known,
-            argument_problems=problems,
-        )
+        """Decide on a call and reserve its worst case: "" when it may be made, else what the model is told.
+
+        Raises: Parked at a ceiling.
+        """
+        with self.run.lock:
+            decision = decide(
+                call,
+                self.run.committed().plus(Spent(seconds=self.run.worked_seconds())),
+                self.run.budget,
+                self._tools,
+                worst_usd=worst_usd,
+                worst_tokens=worst_tokens,
+                price_known=price_known,
+                argument_problems=problems,
+            )
+            if isinstance(decision, Allow):
+                worst = Spent(model_calls=1, input_tokens=worst_tokens, usd=worst_usd or Decimal(0))
+                self.run.reserved[self.lane.name] = worst if call.kind == "model" else Spent(tool_calls=1)
         match decision:
             case Allow():
                 return ""
@@ -343,6 +349,7 @@ class Guard:
             finally:
                 with self.run.lock:
                     self.run.in_flight -= 1
+                    self.run.reserved.pop(self.lane.name, None)
 
         record = unpack(engine.step(name, run), self.run.folder)
         self.made_now += fresh

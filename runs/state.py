@@ -1,5 +1,6 @@
 """A run while it is executed in this process: what its tasks share. Rebuilt from the journal at each start."""
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -60,7 +61,7 @@ Asker = Callable[[Question], str]
 
 @dataclass
 class RunState:
-    """One run under way. Only `spent` and the dictionaries change, under `lock`."""
+    """One run under way. Only what is spent and the dictionaries change, under `lock`."""
 
     run_id: str
     plan: Plan
@@ -76,6 +77,8 @@ class RunState:
     models: dict[str, Model] = field(default_factory=dict[str, Model])
     prices: dict[str, tuple[PriceSpec | None, str]] = field(default_factory=dict[str, tuple[PriceSpec | None, str]])
     spent: Spent = field(default_factory=Spent)
+    reserved: dict[str, Spent] = field(default_factory=dict[str, Spent])
+    """The worst case of each call under way, by lane: lanes side by side share one ceiling."""
     tools: dict[str, dict[str, Tool]] = field(default_factory=dict[str, dict[str, Tool]])
     """The tools of each task, by name."""
     guardrails: Mapping[str, Callable[[str], str]] = field(default_factory=dict[str, Callable[[str], str]])
@@ -105,9 +108,15 @@ class RunState:
         with self.lock:
             self._waited += seconds
 
-    def spend(self, more: Spent) -> None:
+    def settle(self, lane: str, more: Spent) -> None:
+        """Put what a lane's call really spent in place of what was reserved for it."""
         with self.lock:
+            self.reserved.pop(lane, None)
             self.spent = self.spent.plus(more)
+
+    def committed(self) -> Spent:
+        """Return what is spent and reserved. The caller holds `lock`."""
+        return functools.reduce(Spent.plus, self.reserved.values(), self.spent)
 
     def tell(self, event: Event) -> None:
         if self.listener is not None:

@@ -60,9 +60,9 @@ class RunRow:
     spent: str
 
     def read_plan(self) -> Plan:
-        """Return the plan. Raises: ValueError when it is not what was stored."""
+        """Return the plan. Raises: AppError when it is not what was stored."""
         if digest_of(self.plan) != self.digest:
-            raise ValueError(f"the stored plan of run {self.run_id} was changed")
+            raise AppError(f"the stored plan of run {self.run_id} was changed")
         return Plan.model_validate_json(self.plan)
 
     def read_spent(self) -> Spent:

@@ -203,8 +203,10 @@ def _plain(schema: Any, definitions: Mapping[str, Any], inside: tuple[str, ...])
         name = str(found["$ref"]).rpartition("/")[2]
         beside = {key: value for key, value in found.items() if key != "$ref"}
         # A type that holds itself has no end: below its second level anything is said to be allowed, and checked later.
-        target = {} if name in inside else _plain(definitions[name], definitions, (*inside, name))
-        return {**target, **_plain(beside, definitions, inside)}
+        target: dict[str, Any] = {}
+        if name not in inside:
+            target = cast(dict[str, Any], _plain(definitions[name], definitions, (*inside, name)))
+        return {**target, **cast(dict[str, Any], _plain(beside, definitions, inside))}
     return {
         key: {name: _plain(item, definitions, inside) for name, item in value.items()}
         if key == "properties"

@@ -5,7 +5,10 @@ import importlib.util
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,60 +17,117 @@ from project.errors import AppError, Where
 
 # One load a process and file content: a module is state, and two loads would make two of each of its classes.
 _loaded: dict[tuple[str, str], ModuleType] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def load_functions(folder: Path, mark: str) -> dict[str, Callable[..., Any]]:
     """Return the functions that carry the attribute `mark`, from every *.py file right in `folder`.
 
-    A file may import its neighbours by their bare names (`import sibling`).
+    While it is loaded, a file may import its neighbours by their bare names (`import sibling`, at the top of the file);
+    a library or a module of ours with that name comes first.
 
-    Raises: AppError with file and line when a file fails while it is loaded.
+    Raises: AppError (exit 3) with file and line when a file fails while it is loaded, or a name is taken twice.
     """
     found: dict[str, Callable[..., Any]] = {}
-    if not folder.is_dir():
-        return found
-    for path in sorted(folder.glob("*.py")):
-        module = _load(path)
-        for name, value in vars(module).items():
-            if callable(value) and hasattr(value, mark) and getattr(value, "__module__", "") == module.__name__:
-                found[name] = value
+    for path in sorted(folder.glob("*.py")) if folder.is_dir() else []:
+        for name, function in load_file(path, mark).items():
+            if name in found:
+                where = Where(f"{folder.name}/{path.name}", function.__code__.co_firstlineno, 1, name)
+                first = Path(found[name].__code__.co_filename).name
+                what = f"a second function of this name; the first is in {folder.name}/{first}"
+                raise AppError(what, where=where, fix="give each a name of its own", exit_code=3)
+            found[name] = function
     return found
 
 
+def load_file(path: Path, mark: str) -> dict[str, Callable[..., Any]]:
+    """Return the functions that carry the attribute `mark` and are defined in one file. Raises: as `load_functions`."""
+    module = _load(path)
+    return {
+        value.__name__: value
+        for value in vars(module).values()
+        if callable(value) and hasattr(value, mark) and getattr(value, "__module__", "") == module.__name__
+    }
+
+
 def _load(path: Path) -> ModuleType:
-    source = path.read_bytes()
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        where = Where(f"{path.parent.name}/{path.name}", 1, 1)
+        raise AppError(f"can't be read: {error.strerror}", where=where, exit_code=3) from error
     key = (str(path.resolve()), hashlib.sha256(source).hexdigest())
     with _lock:
         if key not in _loaded:
-            _loaded[key] = _execute(path, key[1])
+            name = f"_muster_user_{path.stem}_{hashlib.sha256(''.join(key).encode()).hexdigest()[:12]}"
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            _loaded[key] = sys.modules[name] = importlib.util.module_from_spec(spec)
+            try:
+                _execute(_loaded[key], source, path)
+            except BaseException:
+                del _loaded[key], sys.modules[name]
+                raise
         return _loaded[key]
 
 
-def _execute(path: Path, digest: str) -> ModuleType:
-    name = f"_muster_user_{path.stem}_{digest[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pydantic look their module up
-    sys.path.append(str(path.parent))  # last: a neighbour called like a library must not replace it
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # user code: whatever it raises is the user's to read
-        del sys.modules[name]
-        raise AppError(
-            f"can't be loaded: {type(error).__name__}: {error}",
-            where=Where(f"{path.parent.name}/{path.name}", _line_of(error, path), 1),
-            fix="mend the file; it is run when a crew that needs it starts",
-        ) from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
+def _execute(module: ModuleType, source: bytes, path: Path) -> None:
+    with _neighbours(path.parent):
+        try:
+            # Not by the module's loader: cached bytecode counts as fresh when only size and second of a file agree, and
+            # what runs must be what was hashed.
+            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+        except AppError:
+            raise
+        except (Exception, SystemExit) as error:  # user code: whatever it raises is the user's to read
+            raise AppError(
+                f"can't be loaded: {type(error).__name__}: {error}",
+                where=Where(f"{path.parent.name}/{path.name}", _line_of(error, path), 1),
+                fix="mend the file; it is run when a crew that needs it starts",
+                exit_code=3,
+            ) from error
 
 
-def _line_of(error: Exception, path: Path) -> int:
+def _line_of(error: BaseException, path: Path) -> int:
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return error.lineno or 1
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     return (lines[-1] if lines else None) or 1
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Generator[None]:
+    """Let the files of `folder` be imported by their bare names, and forget those names afterwards.
+
+    Kept, they would be what the next project's `import shared` finds.
+    """
+    finder = _Neighbours(folder)
+    sys.meta_path.append(finder)  # last: a neighbour called like a library must not replace it
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name in finder.names:
+            sys.modules.pop(name, None)
+
+
+class _Neighbours(MetaPathFinder, Loader):
+    """Finds the files of one folder, and loads each as `load_functions` does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.names: list[str] = []
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None or not (self._folder / f"{fullname}.py").is_file():
+            return None
+        self.names.append(fullname)
+        return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _load(self._folder / f"{spec.name}.py")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing: the module came loaded."""

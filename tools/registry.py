@@ -1,15 +1,19 @@
 """Tools by name: the built-in ones, one a file in this folder, and the project's own."""
 
+import functools
 import importlib
+import inspect
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from project.errors import AppError
-from project.hints import listed, suggest
+from project.code import read_code
+from project.errors import AppError, Where
+from project.hints import suggest
 from project.spec import ToolUse
-from tools.load import load_functions
-from tools.tool import Tool, make_tool
+from tools.load import load_file, load_functions
+from tools.tool import Tool, make_tool, unset_parameters
 
 _TOOL_MARK = "__muster_tool__"
 _GUARDRAIL_MARK = "__muster_guardrail__"
@@ -29,7 +33,8 @@ def is_builtin(name: str) -> bool:
 def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
     """Make the tools that `uses` names, by name. User files are loaded only when a tool is not built in.
 
-    Raises: AppError for an unknown tool, a wrong setting, or a user file that fails while it is loaded.
+    Raises: AppError (exit 3) for an unknown tool, a wrong or missing setting, a user tool called like a built-in one, or
+    a user file that fails while it is loaded.
     """
     made: dict[str, Tool] = {}
     own: dict[str, Callable[..., Any]] | None = None
@@ -40,10 +45,20 @@ def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
             own = _user_tools(project_root) if own is None else own
             if use.name not in own:
                 known = [*BUILTIN, *own]
-                raise AppError(f"unknown tool {use.name!r}", fix=suggest(use.name, known, f"one of: {listed(known)}"))
+                fix = suggest(use.name, known, "tools")
+                raise AppError(f"unknown tool {use.name!r}", fix=fix, exit_code=3)
             function = own[use.name]
-        made[use.name] = make_tool(function, use.settings)
+        made[use.name] = _made(function, json.dumps(use.settings))
+        if unset := [name for name in unset_parameters(function) if name not in use.settings]:
+            what = f"the tool `{use.name}` needs `{unset[0]}`, which no agent may choose"
+            raise AppError(what, fix=f'write `- {use.name}: {{{unset[0]}: "..."}}`', exit_code=3)
     return made
+
+
+@functools.lru_cache(maxsize=256)
+def _made(function: Callable[..., Any], settings: str) -> Tool:
+    # A pydantic class for each tool of each run would cost more than all of the run's bookkeeping.
+    return make_tool(function, json.loads(settings))
 
 
 def load_guardrails(project_root: Path) -> dict[str, Callable[[str], Any]]:
@@ -53,6 +68,20 @@ def load_guardrails(project_root: Path) -> dict[str, Callable[[str], Any]]:
 
 def _user_tools(project_root: Path) -> dict[str, Callable[..., Any]]:
     folder = project_root / "tools"
-    if folder.resolve() == builtin_tools_folder():  # the checkout is itself a project; its tools/ is the built-in room
-        return {}
-    return load_functions(folder, _TOOL_MARK)
+    if folder.resolve() == builtin_tools_folder():
+        return _tools_beside_ours(folder)
+    own = load_functions(folder, _TOOL_MARK)
+    for name in own:
+        if is_builtin(name):
+            code = inspect.unwrap(own[name]).__code__
+            where = Where(f"tools/{Path(code.co_filename).name}", code.co_firstlineno, 1, name)
+            fix = "give the function another name"
+            raise AppError(f"`{name}` is the name of a built-in tool", where=where, fix=fix, exit_code=3)
+    return own
+
+
+def _tools_beside_ours(folder: Path) -> dict[str, Callable[..., Any]]:
+    """Return the tools that a user put into the checkout's own tools/, without running our files a second time."""
+    declared = read_code(folder, folder.name, "tool").tools.values()
+    paths = dict.fromkeys(folder.parent / tool.path for tool in declared if not is_builtin(tool.name))
+    return {name: function for path in paths for name, function in load_file(path, _TOOL_MARK).items()}

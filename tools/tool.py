@@ -34,7 +34,7 @@ from tools.arguments import (
     values_of,
 )
 
-__all__ = ["FIXED", "NO_RESULT", "Tool", "make_tool", "openai_schema", "page", "shorten"]
+__all__ = ["FIXED", "NO_RESULT", "Tool", "make_tool", "openai_schema", "page", "shorten", "unset_parameters"]
 
 NO_RESULT = "(no result)"
 """What an agent reads where a tool returns None."""
@@ -79,7 +79,7 @@ class Tool:
     """True: the same call is made once in a run."""
 
     def check(self, arguments: object) -> list[str]:
-        """Say what is wrong with an agent's arguments, one problem each, so that it can mend them; [] when nothing is."""
+        """Say what is wrong with an agent's arguments, so that it can mend them; [] when nothing is."""
         return self.checker(arguments)
 
     def call(self, arguments: dict[str, Any], context: ToolContext) -> str:
@@ -128,6 +128,12 @@ def make_tool(function: Callable[..., Any], settings: Mapping[str, Any] = _NO_SE
         runner=partial(_run, function, model, fixed, frozenset(handed)),
         cache=mark.get("cache", False),
     )
+
+
+def unset_parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the parameters that only YAML may set and that have no default. Raises: AppError (exit 3)."""
+    parameters, _ = read_parameters(function, {})
+    return [parameter.name for parameter in parameters if parameter.is_fixed and parameter.default is ...]
 
 
 def openai_schema(tool: Tool) -> dict[str, Any]:
@@ -259,7 +265,7 @@ def _plain(value: object) -> object:
 
 
 def _is_closed(schema: Any) -> bool:
-    """Say whether every property is required and nothing else allowed, at every depth, in the words all servers know."""
+    """Say whether every property is required and no other allowed, at every depth, in words that all servers know."""
     if isinstance(schema, list):
         return all(_is_closed(item) for item in cast(list[Any], schema))
     if not isinstance(schema, Mapping):

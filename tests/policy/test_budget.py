@@ -184,12 +184,18 @@ def test_used_up_seconds_stop_every_call(kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize("ceiling", ["max_model_calls", "max_tokens", "max_usd"])
+@pytest.mark.parametrize("ceiling", ["max_model_calls", "max_tokens"])
 def test_a_ceiling_of_zero_allows_no_model_call_at_all(ceiling: str) -> None:
     reason = _over_model(Spent(), BudgetSpec.model_validate({ceiling: 0}))
     assert reason is not None
     assert reason.startswith(f"{ceiling}: ")
     assert f"--{ceiling.replace('_', '-')}" in reason
+
+
+def test_a_ceiling_of_zero_dollars_allows_what_costs_nothing() -> None:
+    budget = BudgetSpec.model_validate({"max_usd": 0})
+    assert over(Spent(), budget, kind="model", worst_usd=Decimal(0)) is None
+    assert over(Spent(), budget, kind="model", worst_usd=Decimal("0.0001")) is not None
 
 
 def test_a_ceiling_of_zero_allows_no_tool_call_at_all() -> None:

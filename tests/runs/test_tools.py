@@ -236,7 +236,7 @@ def test_a_tool_of_crewai_tools_is_used_by_name(lab: Lab, server: ScriptedServer
     call = json.dumps({"file_path": str(lab.root / "notes.md")})
     write_project(
         lab,
-        {"work": f"@call read_a_files_content {call}\n@echo"},
+        {"work": f"@call read_a_file_s_content {call}\n@echo"},
         {"tools": [{"FileReadTool": {"base_dir": str(lab.root)}}]},
     )
     outcome = lab.run()
