@@ -69,8 +69,11 @@ def execute(arguments: Sequence[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         say("interrupted")
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no complaint at exit either
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        stdout = sys.__stdout__ or sys.stdout  # Typer has put a wrapper in the place of sys.stdout, and wants exit 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())  # nobody reads on: no complaint at exit either
         return 0
     except OSError as error:
         if debug:
@@ -84,9 +87,21 @@ def execute(arguments: Sequence[str]) -> int:
             return 2
         if debug:
             raise
+        if trouble := next((words for sign, words in _DATABASE_TROUBLE.items() if sign in str(error)), ""):
+            say(f"the journal can't be written: {trouble}")
+            return 1
         say(f"unexpected {type(error).__name__}: {error}")
         say(f"this is a bug of Muster; the traceback is in {_keep_traceback()} (or shown with --debug)")
         return 70
+
+
+_DATABASE_TROUBLE = {
+    "disk is full": "the disk is full. Free some space, then `muster runs resume`; what is journaled is kept",
+    "readonly database": "its file or folder is read-only. Make it writable, or point MUSTER_STATE elsewhere",
+    "unable to open database": "its file can't be opened. Make it writable, or point MUSTER_STATE elsewhere",
+    "database disk image is malformed": "its file is damaged. Put it aside, or restore it from a copy",
+    "file is not a database": "its file is not a database. Put it aside, or restore it from a copy",
+}
 
 
 def _keep_traceback() -> str:

@@ -243,9 +243,11 @@ class _DeadlineStream(httpx.SyncByteStream):
 
 def _answer(raw: Any, recorded: Sequence[_Recorded], messages: Sequence[Mapping[str, Any]]) -> Answer:
     noted = recorded[-1] if recorded else _Recorded({}, "")
-    asked: list[Any] = cast(list[Any], raw) if isinstance(raw, list) else []
-    calls = tuple(_tool_call(asked[number], number) for number in range(len(asked)))
-    text = "" if calls or raw is None else clean(str(raw))
+    if isinstance(raw, list):
+        calls = tuple(_tool_call(item, number) for number, item in enumerate(cast(list[Any], raw)))
+        text = ""
+    else:
+        calls, text = (), "" if raw is None else clean(str(raw))
     if not recorded and not text and not calls:
         raise ModelError("bad_response", "the provider answered without a message")
     usage = _usage(noted.usage, text + "".join(call.arguments for call in calls), messages)

@@ -91,8 +91,13 @@ def task_workflow(run_id: str, task_name: str, outputs: dict[str, Any]) -> dict[
 def _bug(run: RunState, where: str, error: Exception) -> Parked:
     """Keep the run, and the traceback, when Muster or a library fails in a way nobody foresaw."""
     path = run.folder / "error.txt"
-    write_atomically(path, f"{where}\n{traceback.format_exc()}".encode())
-    return Parked("failed", f"{where}: unexpected {type(error).__name__}: {error}", f"the traceback is in {path}")
+    first = (str(error).splitlines() or [""])[0]
+    what = f"unexpected {type(error).__name__}: {first}"
+    try:
+        write_atomically(path, f"{where}\n{traceback.format_exc()}".encode())
+    except OSError as full:
+        return Parked("failed", what, f"its traceback could not be kept: {full.strerror}")
+    return Parked("failed", what, f"the traceback is in {path}")
 
 
 # -- the run

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 _MAX_SENTENCE = 600
 
-_CODE_SPAN = re.compile(r"(?<!`)(`{1,2})(?!`)([^`]+)\1(?!`)")
+_LITERAL = re.compile(r"(?<!`)(`{1,2})(?!`)([^`]+)\1(?!`)|\\([!-/:-@\[-`{-~])")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"]*\")?\)")
 _REFERENCE = re.compile(r"(?<!\w)\[([^\[\]]+)\]\[[^\[\]]*\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]()")
@@ -20,8 +20,7 @@ _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _STARS = re.compile(r"(?<![\w*])\*{1,3}(?=\S)([^*]+)(?<=\S)\*{1,3}(?!\w)")
 _UNDERSCORES = re.compile(r"(?<!\w)_{1,3}(?=\S)([^_]+)(?<=\S)_{1,3}(?!\w)")
 _STRUCK = re.compile(r"~~([^~]+)~~")
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
-_INLINE = (_LINK, _REFERENCE, _FOOTNOTE, _ADDRESS, _TAG, _STARS, _UNDERSCORES, _STRUCK, _ESCAPE)
+_INLINE = (_LINK, _REFERENCE, _FOOTNOTE, _ADDRESS, _TAG, _STARS, _UNDERSCORES, _STRUCK)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _QUOTES = {'"': "“”„«»", "'": "‘’‚"}
@@ -50,11 +49,12 @@ def strip_markup(text: str) -> str:
     spans: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
-        spans.append(match[2].replace("\n", " "))
-        return f"\ue000{len(spans) - 1}\ue001" + "\n" * match[2].count("\n")
+        literal = match[2] or match[3]
+        spans.append(literal.replace("\n", " "))
+        return f"\ue000{len(spans) - 1}\ue001" + "\n" * literal.count("\n")
 
-    # What stands in code is kept as it is, so it is put aside while the rest is stripped.
-    text = _CODE_SPAN.sub(keep, text.replace("\ue000", " ").replace("\ue001", " "))
+    # What stands in code or behind a backslash is kept as it is, so it is put aside while the rest is stripped.
+    text = _LITERAL.sub(keep, text.replace("\ue000", " ").replace("\ue001", " "))
     text = _BREAK.sub(" ", text)
     for _ in range(2):  # links hold images, bold holds italics
         for pattern in _INLINE:

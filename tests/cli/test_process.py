@@ -59,7 +59,8 @@ def test_ctrl_c_parks_the_run_and_says_how_to_go_on(lab: Lab, server: ScriptedSe
     assert printed.err.endswith(
         "hint: `muster runs resume parked` goes on; what is done is kept and not paid again\n"
     )
-    assert muster("runs", "resume", "parked").out == "two\n"
+    resumed = muster("runs", "resume", "parked")
+    assert (resumed.code, resumed.out) == (0, "two\n"), resumed.err
     assert server.stats()["paid_twice"] == 0
 
 
@@ -71,7 +72,7 @@ def test_nobody_reading_on_is_no_error(lab: Lab, server: ScriptedServer) -> None
     process.stdout.close()
     assert process.stderr is not None
     errors = process.stderr.read()
-    assert process.wait(60) == 0
+    assert process.wait(60) == 0, errors
     assert "Traceback" not in errors
     assert lab.summary("unread")["status"] == "succeeded"
 
