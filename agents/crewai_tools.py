@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from crewai.tools import BaseTool
+from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import ValidationError
 
 from muster import ToolContext
@@ -72,7 +73,7 @@ def _wrap(class_name: str, made: BaseTool, project: Path) -> Tool:
         return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, default=str)
 
     return Tool(
-        name=_snake(made.name),
+        name=sanitize_tool_name(made.name),
         description=made.description,
         parameters=parameters,
         effect=effect,
@@ -83,10 +84,6 @@ def _wrap(class_name: str, made: BaseTool, project: Path) -> Tool:
         checker=check,
         runner=call,
     )
-
-
-def _snake(name: str) -> str:
-    return "_".join("".join(c if c.isalnum() else " " for c in name).lower().split())[:64]
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """The command line in this process, with what it prints; and as a process of its own where only that will do."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ Muster = Callable[..., Printed]
 
 
 @pytest.fixture
-def muster(capfd: pytest.CaptureFixture[str], lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Muster:
+def muster(capfd: pytest.CaptureFixture[str], lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Muster]:
     """Call the command line in this process, in the project's folder."""
     lab.root.mkdir(exist_ok=True)
     monkeypatch.chdir(lab.root)
@@ -38,7 +39,8 @@ def muster(capfd: pytest.CaptureFixture[str], lab: Lab, monkeypatch: pytest.Monk
         out, err = capfd.readouterr()
         return Printed(code, out, err)
 
-    return call
+    yield call
+    logging.getLogger("dbos").handlers.clear()  # they hold the stderr of this test, which pytest now closes
 
 
 @pytest.fixture

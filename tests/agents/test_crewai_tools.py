@@ -1,0 +1,69 @@
+"""Classes of crewai-tools by name: imported when one is named, never prompting, run through the guard like any tool."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from project.errors import AppError
+from project.spec import ToolUse
+from tests.lab import Lab
+from tests.scripted_server import ScriptedServer
+
+AGENTS = """
+    reader:
+      role: Reader
+      goal: Read
+      backstory: You read.
+      tools:
+        - FileReadTool: {base_dir: "{folder}"}
+        - DirectoryReadTool: {directory: "{folder}"}
+"""
+TASKS = """
+    read:
+      description: |
+        @call list_files_in_directory
+        @call read_a_files_content {"file_path": "{folder}/note.txt"}
+        @echo
+      expected_output: What the tools said.
+      agent: reader
+"""
+
+
+def test_two_of_them_do_their_work_in_a_run(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    (folder / "note.txt").write_text("the note says hello")
+    monkeypatch.chdir(folder)
+    with ScriptedServer() as server:
+        lab.write(agents=AGENTS, tasks=TASKS)
+        lab.models(server.base_url)
+        outcome = lab.run("default", {"folder": str(folder)})
+    assert outcome.status == "succeeded"
+    assert "note.txt" in outcome.output
+    assert "the note says hello" in outcome.output
+    tools = [step.record for step in lab.steps(outcome.run_id) if step.kind == "tool"]
+    assert [(record["tool"], record["effect"]) for record in tools] == [
+        ("list_files_in_directory", "read"),
+        ("read_a_files_content", "read"),
+    ]
+
+
+def test_a_class_whose_package_is_missing_is_an_error_and_never_a_question(lab: Lab, tmp_path: Path) -> None:
+    _ = lab.runner  # imports CrewAI as a run does
+    from agents.crewai_tools import load_crewai_tool
+
+    stdin = sys.stdin
+    with pytest.raises(AppError) as caught:
+        load_crewai_tool(ToolUse(name="LinkupSearchTool", settings={"api_key": "none"}), tmp_path)
+    assert "LinkupSearchTool can't be" in str(caught.value)
+    assert sys.stdin is stdin
+
+
+def test_a_class_that_nobody_declared_counts_as_sending_once(lab: Lab, tmp_path: Path) -> None:
+    _ = lab.runner
+    from agents.crewai_tools import load_crewai_tool
+
+    tool = load_crewai_tool(ToolUse(name="WaitTool"), tmp_path)
+    assert (tool.effect, tool.repeat, tool.returns) == ("send", "once", "untrusted")
+    assert tool.check({"no_such_argument": 1}) != []
