@@ -62,7 +62,7 @@ def execute(arguments: Sequence[str]) -> int:
     """Run one command line; return the exit code. The one place where exceptions become messages."""
     debug = "--debug" in arguments
     try:
-        return app(hoist_globals(arguments), standalone_mode=False) or 0
+        return app(hoist_globals(arguments), standalone_mode=False, prog_name="muster") or 0
     except AppError as error:
         print_error(error)
         return error.exit_code

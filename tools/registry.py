@@ -33,8 +33,8 @@ def is_builtin(name: str) -> bool:
 def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
     """Make the tools that `uses` names, by name. User files are loaded only when a tool is not built in.
 
-    Raises: AppError (exit 3) for an unknown tool, a wrong or missing setting, a user tool called like a built-in one, or
-    a user file that fails while it is loaded.
+    Raises: AppError (exit 3) for an unknown tool, a wrong or missing setting, a user tool called like a built-in one,
+    or a user file that fails while it is loaded.
     """
     made: dict[str, Tool] = {}
     own: dict[str, Callable[..., Any]] | None = None

@@ -27,7 +27,9 @@ def pdf(*pages: Sequence[str]) -> bytes:
         shown = "".join(f"({line}) Tj T* " for line in lines)
         stream = f"BT /F1 11 Tf 14 TL 50 780 Td {shown}ET"
         resources = "/Resources << /Font << /F1 3 0 R >> >>"
-        objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * at} 0 R {resources} >>")
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * at} 0 R {resources} >>"
+        )
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
     content, offsets = "%PDF-1.4\n", list[int]()
     for number, body in enumerate(objects, 1):

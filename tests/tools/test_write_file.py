@@ -42,7 +42,21 @@ def test_only_the_owner_may_read_what_is_written(tmp_path: Path) -> None:
 TRICKS = [
     *("", ".", "..", "./a", "../a", "a/../../b", "a/./b", "a//b", "a/", "/etc/passwd", "//a", "~/a", "~root/a"),
     *("C:\\a", "C:a", "\\\\host\\share", "..\\a", "a\\..\\..\\b", ".hidden", "a/.git/config", "a.txt:stream"),
-    *("a\x00b", "a\nb", "a\x1bb", "a\u202egnp.exe", "\ud800", "con", "NUL.txt", "a/com1", "a ", " a", "a.", "a*b", "a?"),
+    *(
+        "a\x00b",
+        "a\nb",
+        "a\x1bb",
+        "a\u202egnp.exe",
+        "\ud800",
+        "con",
+        "NUL.txt",
+        "a/com1",
+        "a ",
+        " a",
+        "a.",
+        "a*b",
+        "a?",
+    ),
     *("a" * 300, "é" * 150, "/".join("a" * 11)),
 ]
 
