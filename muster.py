@@ -41,8 +41,8 @@ def tool(
 ) -> Callable[[_Function], _Function]:
     """Declare a function as a tool; its docstring and its parameters' types are what the model reads.
 
-    `repeat` says what doing it twice means: `safe` nothing, `keyed` the tool is given a key that is stable over crashes,
-    `once` never again without a person. Unset: `safe` for `read`, else `once`.
+    `repeat` says what doing it twice means: `safe` nothing, `keyed` the tool is given a key that is stable over
+    crashes, `once` never again without a person. Unset: `safe` for `read`, else `once`.
     `cache`: within a task, the same call again is answered with the first one's result.
     """
 

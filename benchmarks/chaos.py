@@ -1,11 +1,11 @@
-"""kill -9 at random moments of real runs: the same output and token totals as undisturbed, and no journaled call made again.
+"""kill -9 at random moments of real runs: same output and token totals as undisturbed, no journaled call made again.
 
     python benchmarks/chaos.py [--runs 20] [--kills 60] [--latency 100] [--seed 1]
 
-One scripted model server in its own process. The parent imports CrewAI once and forks a child for each execution, before
-DBOS is launched; a child starts or resumes the run and is killed after a random time, then another one goes on. A tool
-appends a line to a file with fsync, so that every effect is counted. What may be repeated is what was in flight at a kill:
-calls that had begun (seen by the server, or in the effects file) and were not yet in the journal.
+One scripted model server in its own process. The parent imports CrewAI once and forks a child for each execution,
+before DBOS is launched; a child starts or resumes the run and is killed after a random time, then another one goes on.
+A tool appends a line to a file with fsync, so that every effect is counted. What may be repeated is what was in flight
+at a kill: calls that had begun (seen by the server, or in the effects file) and were not yet in the journal.
 """
 
 import argparse

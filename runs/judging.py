@@ -108,9 +108,7 @@ class Judge:
                 text = canonical(value)
         for guardrail in self.planned.task.guardrails:
             if guardrail.rule is not None:
-                found = check_rule(
-                    guardrail.rule, guardrail.value, text, self.sources, contract=self.planned.contract
-                )
+                found = check_rule(guardrail.rule, guardrail.value, text, self.sources, contract=self.planned.contract)
                 note(guardrail.rule, found)
             elif guardrail.function is not None:
                 note(guardrail.function, self._call(guardrail.function, text))

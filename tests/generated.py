@@ -179,8 +179,8 @@ def _foreign_table(foreign: Mapping[str, Foreign]) -> str:
 def _rules_section() -> str:
     rows = [(f"`{name}`", rule.description, rule.setting, f"`- {rule.example}`") for name, rule in RULES.items()]
     about = """Each entry of `guardrails:` is a rule of this table, the name of a `@guardrail` function of the project,
-or a demand in plain language, which a model judges. A rule whose only setting is `true` may be written as its bare name.
-CrewAI's `guardrail:` with a single entry is taken as well."""
+or a demand in plain language, which a model judges. A rule whose only setting is `true` may be written as its bare
+name. CrewAI's `guardrail:` with a single entry is taken as well."""
     return f"## Rules for `guardrails:`\n\n{about}\n\n" + _table(("rule", "demand", "setting", "example"), rows)
 
 

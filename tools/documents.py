@@ -30,6 +30,7 @@ _CANDIDATES = 200
 _ROW_SENTENCES = 10
 _SKIPPED_FOLDERS = ("node_modules", "__pycache__")
 _WEIGHTS = {"prose": 1.0, "heading": 0.5, "table": 0.5, "code": 0.25}
+_HEADING_ALONE = 0.25
 _SEPARATOR, _OPEN, _CLOSE = "\x1e", "\x02", "\x03"
 
 # Scripts without spaces between words; FTS5 would take a whole clause for one word.
@@ -127,9 +128,11 @@ class Library:
         for row, score, marked in found:
             matches = [len(set(_marked(part))) for part in marked.split(_SEPARATOR)]
             best = sorted((place for place, count in enumerate(matches) if count), key=lambda place: -matches[place])
-            # No sentence where the heading alone matches: the first one opens the passage. A passage's second-best
-            # sentence counts half, so that a far better passage may give more than one.
-            for rank, place in enumerate(best or [0]):
+            # A passage's second-best sentence counts half, so that a far better passage may give more than one. Where
+            # the heading alone matches, the first sentence stands for the passage, behind those that match themselves.
+            if not best:
+                yield score * _HEADING_ALONE, row, 0
+            for rank, place in enumerate(best):
                 yield score * 0.5**rank, row, place
 
 

@@ -18,7 +18,7 @@ def _quiet(tmp_path: Path) -> None:
     quiet.prepare(tmp_path / "crewai")
 
 
-def build(answers: list[str], refuse: dict[str, str] | None = None, **spec: Any) -> tuple[Any, Any, list[Any]]:
+def build(answers: list[str], refuse: dict[str, str] | None = None, **spec: Any) -> tuple[Any, list[Any]]:
     from agents.build import GuardedLLM, build_agent
     from tasks.build import build_task
 
@@ -36,11 +36,11 @@ def build(answers: list[str], refuse: dict[str, str] | None = None, **spec: Any)
         schemas=[],
         extra="\n\nEXTRA",
     )
-    return agent, build_task("work", TASK, agent), asked
+    return build_task("work", TASK, agent), asked
 
 
 def test_a_task_is_carried_out_by_asking_the_guard() -> None:
-    agent, task, asked = build(["done"])
+    task, asked = build(["done"])
     assert str(task.execute_sync(context="what went before", tools=[])) == "done"
     (messages,) = asked
     assert [message["role"] for message in messages] == ["system", "user"]
@@ -50,13 +50,13 @@ def test_a_task_is_carried_out_by_asking_the_guard() -> None:
 
 
 def test_answers_are_judged_until_one_is_accepted() -> None:
-    agent, task, asked = build(["bad", "good"], {"bad": "say good"})
+    task, asked = build(["bad", "good"], {"bad": "say good"})
     assert str(task.execute_sync(tools=[])) == "good"
     assert asked[1][-1] == {"role": "user", "content": "say good"}
 
 
 def test_without_a_system_prompt_all_is_one_message() -> None:
-    agent, task, asked = build(["done"], use_system_prompt=False)
+    task, asked = build(["done"], use_system_prompt=False)
     task.execute_sync(tools=[])
     (message,) = asked[0]
     assert message["role"] == "user"
@@ -64,7 +64,7 @@ def test_without_a_system_prompt_all_is_one_message() -> None:
 
 
 def test_templates_of_crewai_are_kept() -> None:
-    agent, task, asked = build(
+    task, asked = build(
         ["done"],
         system_template="<s>{{ .System }}</s>",
         prompt_template="<u>{{ .Prompt }}</u>",

@@ -148,7 +148,9 @@ def test_read_more_is_an_ordinary_unknown_tool_until_a_result_was_cut() -> None:
 
 
 def test_the_json_protocol_stands_in_the_system_message_and_offers_no_functions() -> None:
-    talk = Talk(by_turn(Answer('{"tool": "note", "arguments": {"text": "a"}}'), Answer('{"answer": "done"}')), protocol="json")
+    talk = Talk(
+        by_turn(Answer('{"tool": "note", "arguments": {"text": "a"}}'), Answer('{"answer": "done"}')), protocol="json"
+    )
     assert talk.conversation.run(5) == "done"
     assert all(tools == [] for _, tools in talk.asked)
     assert json.dumps(NOTE["function"]) in talk.asked[0][0][0]["content"]

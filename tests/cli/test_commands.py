@@ -37,7 +37,11 @@ def test_check_counts_what_is_there(muster: Muster, project: Lab) -> None:
     printed = muster("check")
     assert (printed.code, printed.err) == (0, "")
     assert printed.out == f"ok: 1 agents, 2 tasks, 1 crews, 1 models in {project.root}\n"
-    assert json.loads(muster("check", "--json").out) == {"project": str(project.root), "crews": ["default"], "notes": []}
+    assert json.loads(muster("check", "--json").out) == {
+        "project": str(project.root),
+        "crews": ["default"],
+        "notes": [],
+    }
 
 
 def test_check_says_everything_that_is_wrong_with_file_line_and_column(muster: Muster, project: Lab) -> None:
@@ -94,9 +98,7 @@ def test_plan_names_the_inputs_that_are_missing(muster: Muster, project: Lab) ->
 
 def test_the_lists_show_what_the_project_has(muster: Muster, project: Lab, server: ScriptedServer) -> None:
     assert muster("agents").out == "AGENT   ROLE    MODEL    TOOLS\nworker  Worker  default  –\n"
-    assert muster("crews").out == (
-        "CREW     INPUTS  TASKS           WHAT FOR\ndefault  topic   first → second\n"
-    )
+    assert muster("crews").out == ("CREW     INPUTS  TASKS           WHAT FOR\ndefault  topic   first → second\n")
     assert muster("models").out == (
         "NAME     MODEL            KEY                        SERVER\n"
         f"default  openai/scripted  OPENAI_API_KEY is not set  {server.base_url}\n"
@@ -174,7 +176,10 @@ def test_a_wrong_command_line_is_told_with_exit_code_2(
         (["run", "defualt"], "unknown crew `defualt`\n\nhint: did you mean `default`"),
         (["run", "default"], "input `topic` is missing\n\nhint: give it by -i topic=TEXT\n"),
         (["run", "default", "-i", "topic=a", "-i", "b=c"], "unknown input `b`"),
-        (["run", "default", "-i", "topic=a", "--model", "nope"], "unknown model 'nope'\n\nhint: one of: default, offline"),
+        (
+            ["run", "default", "-i", "topic=a", "--model", "nope"],
+            "unknown model 'nope'\n\nhint: one of: default, offline",
+        ),
     ],
 )
 def test_what_the_configuration_does_not_have_is_told_with_exit_code_3(
@@ -253,7 +258,11 @@ def test_trace_shows_retries_and_their_reasons(muster: Muster, project: Lab, ser
     rows = [line.split("  ") for line in muster("runs", "trace", "traced").out.splitlines()]
     shown = [[cell.strip() for cell in row if cell.strip()] for row in rows]
     assert shown[0] == ["AT (s)", "STEP", "TOOK", "COST", "WHAT"]
-    assert [row[1] for row in shown[1:4]] == ["first/worker/model#1", "first/worker/backoff#1.1", "first/worker/model#1.2"]
+    assert [row[1] for row in shown[1:4]] == [
+        "first/worker/model#1",
+        "first/worker/backoff#1.1",
+        "first/worker/model#1.2",
+    ]
     assert shown[1][-1] == "rate_limit: 429: Rate limit reached"
     assert shown[2][-1] == "waited 0.01 s: 429: Rate limit reached"
     assert shown[3][-1].endswith(" tokens: one")
@@ -269,7 +278,11 @@ def test_show_costs_and_watch_tell_of_a_finished_run(muster: Muster, project: La
     assert shown.endswith("result\n\ntwo sun\n")
     assert muster("runs", "costs", "told").out.endswith("in all: unknown\n")
     watched = muster("runs", "watch", "told").out.splitlines()
-    assert [line.split("  ")[0] for line in watched] == ["first/worker/model#1", "second/worker/model#1", "run told succeeded"]
+    assert [line.split("  ")[0] for line in watched] == [
+        "first/worker/model#1",
+        "second/worker/model#1",
+        "run told succeeded",
+    ]
     lines = [json.loads(line) for line in muster("runs", "watch", "told", "--json").out.splitlines()]
     assert lines[-1] == {"run_id": "told", "status": "succeeded", "reason": ""}
 

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from cli.session import hoist_globals
 from main import app
 from project.load import load_project
 from tests.lab import APPLICATION
@@ -81,45 +82,60 @@ def test_every_python_block_of_a_page_compiles(page: Path) -> None:
 
 
 def _command_lines(page: Path) -> Iterator[str]:
-    """Yield the `muster` commands of a page, without the name: from shell blocks, and from `code` in sentences."""
-    text = page.read_text(encoding="utf-8")
+    """Yield the `muster` commands in the shell blocks of a page, without the name."""
     for block in _blocks(page, "bash"):
         for line in block.splitlines():
-            for part in re.split(r"&&|\|(?!\|)|;", line.partition(" #")[0]):
+            for part in re.split(r"&&|\||;", line.partition(" #")[0]):
                 for prompt in _PROMPTS:
-                    if part.strip().startswith(f"{prompt} ") or part.strip() == prompt:
+                    if part.strip() == prompt or part.strip().startswith(f"{prompt} "):
                         yield part.strip().removeprefix(prompt).strip()
-    yield from (found.removeprefix("muster").strip() for found in _INLINE.findall(_FENCE.sub("", text)))
+
+
+def _mentions(page: Path) -> list[str]:
+    """Return the `muster` commands that stand in sentences; their arguments may be left out."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [found.removeprefix("muster").strip() for found in _INLINE.findall(text)]
 
 
 def _parse(words: list[str]) -> str:
     """Parse a command line with the real application, down to the command that it names; run nothing."""
     command: Any = get_command(app)
-    context: Any = None
-    name = "muster"
+    name, context = "muster", None
     while True:
         context = command.make_context(name, list(words), parent=context)
-        if not hasattr(command, "commands"):
-            return context.command_path
-        rest = [*context._protected_args, *context.args]
-        if not rest:
+        rest: list[str] = [*context._protected_args, *context.args]
+        if not hasattr(command, "commands") or not rest:
             return context.command_path
         name, command, words = command.resolve_command(context, rest)
+
+
+def _is_command(line: str) -> bool:
+    try:
+        _parse(shlex.split(line))
+    except Exception as error:
+        return type(error).__name__ == "MissingParameter"
+    return True
 
 
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
 def test_every_command_line_of_a_page_parses(page: Path) -> None:
     for line in _command_lines(page):
-        assert _parse(shlex.split(line)).startswith("muster"), line
+        assert _parse(hoist_globals(shlex.split(line))).startswith("muster"), line
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_sentence_names_exists(page: Path) -> None:
+    assert [line for line in _mentions(page) if not _is_command(line)] == []
 
 
 def test_the_guide_shows_commands_and_examples_at_all() -> None:
     lines = [line for page in _PAGES for line in _command_lines(page)]
     examples = [name for page in _PAGES for name, _ in _named_blocks(page, "yaml")]
-    assert len(lines) > 50
+    assert len(lines) > 30
     assert len(examples) > 15
 
 
 def test_a_wrong_command_line_would_be_noticed() -> None:
+    assert not _is_command("runs resum X")
     with pytest.raises(Exception, match="No such option"):
         _parse(["run", "brief", "--modle", "x"])

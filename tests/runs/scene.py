@@ -48,11 +48,10 @@ def crash_after(lab: Lab, run_id: str, task: str, steps: int) -> None:
     lab.close()
     child = f"{run_id}.{task}"
     with database(lab) as journal:
+        journal.execute("delete from operation_outputs where workflow_uuid = ? and function_id > ?", (child, steps))
         journal.execute(
-            "delete from operation_outputs where workflow_uuid = ? and function_id > ?", (child, steps)
-        )
-        journal.execute(
-            "update workflow_status set status = 'PENDING', output = null where workflow_uuid in (?, ?)", (run_id, child)
+            "update workflow_status set status = 'PENDING', output = null where workflow_uuid in (?, ?)",
+            (run_id, child),
         )
         journal.execute("update muster_runs set state = 'running' where run_id = ?", (run_id,))
     journal.close()

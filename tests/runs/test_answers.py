@@ -1,4 +1,4 @@
-"""What models answer: empty, cut off, too long, in JSON, or anything at all; it ends in an answer or a clear failure."""
+"""What models answer: empty, cut off, too long, in JSON, or anything: it ends in an answer or a clear failure."""
 
 import json
 from typing import Any
@@ -17,7 +17,9 @@ LONG = 'return "".join(f"line {number:05d}\\n" for number in range(2000))'
 def test_an_empty_answer_is_asked_for_again(lab: Lab, server: ScriptedServer) -> None:
     write_project(lab, {"work": "@empty\n@answer: done"})
     assert lab.run().output == "done"
-    assert said_to_model(server.requests[-1]).endswith("Your answer was empty. Give your complete final answer as text.")
+    assert said_to_model(server.requests[-1]).endswith(
+        "Your answer was empty. Give your complete final answer as text."
+    )
 
 
 def test_an_answer_that_was_cut_off_is_asked_for_again(lab: Lab, server: ScriptedServer) -> None:
@@ -109,7 +111,9 @@ def test_a_wrong_place_to_read_on_is_answered_with_the_right_form(
 ) -> None:
     lab.write(tools__note_py=tool_file(LONG))
     model_spec(lab, server.base_url, context_window=4000)
-    write_project(lab, {"work": f'@call note {{"text": "a"}}\n@call read_more {arguments}\n@answer: x'}, {"tools": ["note"]})
+    write_project(
+        lab, {"work": f'@call note {{"text": "a"}}\n@call read_more {arguments}\n@answer: x'}, {"tools": ["note"]}
+    )
     assert lab.run().output == "x"
     assert server.requests[-1].messages[-1]["content"] != ""
     assert "line" not in server.requests[-1].messages[-1]["content"]
@@ -147,7 +151,9 @@ _ARGUMENTS = st.one_of(
 )
 _REPLIES = st.builds(
     Reply,
-    st.one_of(st.text(max_size=60), st.sampled_from(['{"n": 1}', '{"answer": "x"}', '{"tool": "note"}', "```json\n{}"])),
+    st.one_of(
+        st.text(max_size=60), st.sampled_from(['{"n": 1}', '{"answer": "x"}', '{"tool": "note"}', "```json\n{}"])
+    ),
     st.lists(st.builds(ToolCall, _NAMES, _ARGUMENTS), max_size=3).map(tuple),
     st.sampled_from(["", "length", "content_filter"]),
 )

@@ -1,4 +1,4 @@
-"""Ceilings of a run: the call that would pass one is not made, the run stops with what it has and goes on with a higher one."""
+"""Ceilings of a run: the call that would pass one is not made; with a higher one the run goes on."""
 
 import json
 import time
@@ -111,7 +111,7 @@ def test_at_the_ceiling_of_seconds_the_run_stops(lab: Lab, server: ScriptedServe
     server.configure(slow_seconds=0.6, faults=[{"fault": "slow"}])
     outcome = lab.run(budget=BudgetSpec(max_seconds=0.9))
     assert outcome.status == "stopped"
-    assert outcome.reason.startswith("second: max_seconds: ")
+    assert ": max_seconds: " in outcome.reason
     server.configure(faults=[])
     assert lab.resume(outcome.run_id, budget=BudgetSpec(max_seconds=60)).output == "two"
 
@@ -128,12 +128,12 @@ def test_waiting_for_a_person_is_no_work(lab: Lab) -> None:
     write_project(lab, {"first": {"description": "@answer: one", "human_input": True}, "second": "@answer: two"})
 
     def think(_question: Any) -> str:
-        until = time.monotonic() + 1.2
+        until = time.monotonic() + 2.1
         while time.monotonic() < until:
             time.sleep(0.05)
         return ""
 
-    assert lab.run(budget=BudgetSpec(max_seconds=1.2), ask=think).status == "succeeded"
+    assert lab.run(budget=BudgetSpec(max_seconds=2), ask=think).status == "succeeded"
 
 
 def test_the_ceilings_of_the_crew_hold_without_an_option(lab: Lab, server: ScriptedServer) -> None:

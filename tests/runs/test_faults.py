@@ -23,7 +23,11 @@ def test_a_passing_fault_is_met_with_another_attempt(lab: Lab, server: ScriptedS
     server.configure(faults=[{"fault": fault, "attempts": [1]}], retry_after_seconds=0.05)
     outcome = lab.run()
     assert (outcome.status, outcome.output) == ("succeeded", "done")
-    assert step_names(lab, outcome.run_id) == ["work/worker/model#1", "work/worker/backoff#1.1", "work/worker/model#1.2"]
+    assert step_names(lab, outcome.run_id) == [
+        "work/worker/model#1",
+        "work/worker/backoff#1.1",
+        "work/worker/model#1.2",
+    ]
     (error,) = errors(lab, outcome.run_id)
     assert error["retryable"]
     assert error["message"]
@@ -33,7 +37,11 @@ def test_a_passing_fault_is_met_with_another_attempt(lab: Lab, server: ScriptedS
 def test_each_attempt_is_a_step_with_its_reason(lab: Lab, server: ScriptedServer) -> None:
     write_project(lab, WORK)
     server.configure(
-        faults=[{"fault": "429-ms", "attempts": [1]}, {"fault": "503", "attempts": [2]}, {"fault": "drop", "attempts": [3]}]
+        faults=[
+            {"fault": "429-ms", "attempts": [1]},
+            {"fault": "503", "attempts": [2]},
+            {"fault": "drop", "attempts": [3]},
+        ]
     )
     outcome = lab.run()
     assert outcome.output == "done"

@@ -1,4 +1,4 @@
-"""What a journal must withstand: changed code, another format, tampering, pickles, divergence, large values, our own bugs."""
+"""What a journal must withstand: changed code, another format, tampering, pickles, divergence, large values, bugs."""
 
 import base64
 import json
@@ -167,18 +167,22 @@ def test_a_damaged_payload_is_told(lab: Lab, damage: str, word: str) -> None:
     assert word in str(caught.value)
 
 
-def test_a_bug_keeps_the_run_and_its_traceback(lab: Lab, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_keeps_the_run_and_its_traceback(
+    lab: Lab, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from runs import judging
 
     def broken(*_arguments: Any, **_more: Any) -> None:
         raise RuntimeError("boom")
 
-    write_project(lab, {"first": "@answer: one", "second": {"description": "@answer: two", "guardrails": [{"words": 5}]}})
+    write_project(
+        lab, {"first": "@answer: one", "second": {"description": "@answer: two", "guardrails": [{"words": 5}]}}
+    )
     with monkeypatch.context() as patch:
         patch.setattr(judging, "check_rule", broken)
         outcome = lab.run()
     path = lab.runner.folder(outcome.run_id) / "error.txt"
-    assert (outcome.status, outcome.reason) == ("failed", "second: second: unexpected RuntimeError: boom")
+    assert (outcome.status, outcome.reason) == ("failed", "second: unexpected RuntimeError: boom")
     assert outcome.fix == f"the traceback is in {path}"
     assert path.read_text().endswith("RuntimeError: boom\n")
     assert lab.resume(outcome.run_id).output == "two"
@@ -195,7 +199,7 @@ def test_a_bug_in_a_model_call_keeps_the_run(lab: Lab, monkeypatch: pytest.Monke
     with monkeypatch.context() as patch:
         patch.setattr(make, "_answer", broken)
         outcome = lab.run()
-    assert (outcome.status, outcome.reason) == ("failed", "first: first: unexpected RuntimeError: boom")
+    assert (outcome.status, outcome.reason) == ("failed", "first: unexpected RuntimeError: boom")
     assert lab.resume(outcome.run_id).output == "two"
 
 

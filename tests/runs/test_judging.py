@@ -99,9 +99,7 @@ def test_a_function_of_the_project_judges(lab: Lab, server: ScriptedServer) -> N
 def test_a_function_that_fails_refuses(lab: Lab) -> None:
     lab.write(guardrails__mine_py=GUARDRAIL)
     one_task(lab, "@answer: x", guardrails=["broken"], guardrail_max_retries=0)
-    assert lab.run().reason == (
-        "work: the output was not accepted: the guardrail broken failed: RuntimeError: no idea"
-    )
+    assert lab.run().reason == ("work: the output was not accepted: the guardrail broken failed: RuntimeError: no idea")
 
 
 def test_a_function_may_answer_with_a_flag(lab: Lab) -> None:

@@ -70,7 +70,7 @@ def test_the_summary_holds_every_output_and_what_was_used(lab: Lab, server: Scri
 
 
 def test_outputs_of_finished_tasks_lie_in_the_folder_of_the_run(lab: Lab) -> None:
-    write_project(lab, {"text": "@answer: one", "data": {"description": "@answer: {\"n\": 1}", "output": {"n": "int"}}})
+    write_project(lab, {"text": "@answer: one", "data": {"description": '@answer: {"n": 1}', "output": {"n": "int"}}})
     folder = lab.runner.folder(lab.run().run_id) / "outputs"
     assert (folder / "text.md").read_text() == "one\n"
     assert json.loads((folder / "data.json").read_text()) == {"n": 1}
@@ -130,7 +130,7 @@ def test_tasks_whose_inputs_are_ready_run_side_by_side(lab: Lab, server: Scripte
             "last": "@answer: all",
         },
     )
-    server.configure(latency="250")
+    server.configure(latency="500")
     assert lab.run().output == "all"
     assert server.stats()["peak_in_flight"] == 3
 
@@ -159,7 +159,9 @@ def test_each_task_is_a_child_workflow_of_its_run(lab: Lab) -> None:
 
 
 def test_steps_say_who_and_which(lab: Lab) -> None:
-    write_project(lab, {"first": "@answer: one", "second": {"description": "@answer: two", "guardrails": [{"words": {"max": 3}}]}})
+    write_project(
+        lab, {"first": "@answer: one", "second": {"description": "@answer: two", "guardrails": [{"words": {"max": 3}}]}}
+    )
     assert step_names(lab, lab.run().run_id) == [
         "first/worker/model#1",
         "second/worker/model#1",
@@ -222,7 +224,9 @@ def test_the_state_folder_is_open_to_its_owner_only(lab: Lab) -> None:
     assert wrong == []
 
 
-def test_no_key_reaches_the_database_or_any_file(lab: Lab, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_reaches_the_database_or_any_file(
+    lab: Lab, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     canary = "sk-canary-51c7d0"
     lab.close()
     monkeypatch.setenv("OPENAI_API_KEY", canary)
@@ -231,7 +235,9 @@ def test_no_key_reaches_the_database_or_any_file(lab: Lab, server: ScriptedServe
     assert lab.run().status == "failed"
     assert server.requests[0].has_key
     lab.close()
-    found = [path for path in (lab.root / ".muster").rglob("*") if path.is_file() and canary.encode() in path.read_bytes()]
+    found = [
+        path for path in (lab.root / ".muster").rglob("*") if path.is_file() and canary.encode() in path.read_bytes()
+    ]
     assert found == []
     with database(lab) as journal:
         assert journal.execute("select count(*) from operation_outputs").fetchone()[0] > 0

@@ -219,8 +219,7 @@ def test_several_runs_at_once_do_not_meet(lab: Lab, server: ScriptedServer) -> N
     ids = [lab.start(lab.plan(inputs={"topic": str(number)})) for number in range(6)]
     found: dict[str, Any] = {}
     threads = [
-        threading.Thread(target=lambda run_id=run_id: found.update({run_id: lab.runner.wait(run_id)}))
-        for run_id in ids
+        threading.Thread(target=lambda run_id=run_id: found.update({run_id: lab.runner.wait(run_id)})) for run_id in ids
     ]
     for thread in threads:
         thread.start()

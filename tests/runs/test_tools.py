@@ -68,7 +68,10 @@ def test_a_list_as_arguments_goes_back_to_the_model(lab: Lab, noted: Path) -> No
     write_work(lab, '@list-arguments note {"text": "a"}\n@answer: done')
     outcome = lab.run()
     assert (outcome.output, effects(noted)) == ("done", ["a"])
-    assert "the arguments must be a JSON object, got list; nothing was run" in tool_records(lab, outcome.run_id)[0]["refused"]
+    assert (
+        "the arguments must be a JSON object, got list; nothing was run"
+        in tool_records(lab, outcome.run_id)[0]["refused"]
+    )
 
 
 @pytest.mark.parametrize("arguments", ['{"text": 5}', '{"texts": "a"}', "{}", '{"text": null}'])
@@ -186,7 +189,9 @@ lab.run(run_id="dies")
 def test_a_call_that_may_not_be_made_twice_is_not_made_again_after_a_crash_inside_it(
     lab: Lab, noted: Path, server: ScriptedServer
 ) -> None:
-    dying = 'with open(os.environ["NOTED"], "a") as file:\n    file.write("sent\\n")\nos.kill(os.getpid(), 9)\nreturn "x"'
+    dying = (
+        'with open(os.environ["NOTED"], "a") as file:\n    file.write("sent\\n")\nos.kill(os.getpid(), 9)\nreturn "x"'
+    )
     lab.write(tools__note_py=tool_file(dying, ONCE))
     write_work(lab, '@call note {"text": "a"}\n@echo')
     lab.close()
@@ -224,9 +229,7 @@ def test_a_journaled_call_is_not_made_again(lab: Lab, noted: Path) -> None:
 
 
 def test_a_tool_of_the_task_stands_in_place_of_the_agents(lab: Lab, noted: Path, server: ScriptedServer) -> None:
-    write_project(
-        lab, {"work": {"description": "@answer: done", "tools": ["calculator"]}}, {"tools": ["note"]}
-    )
+    write_project(lab, {"work": {"description": "@answer: done", "tools": ["calculator"]}}, {"tools": ["note"]})
     lab.run()
     assert [tool["function"]["name"] for tool in server.requests[0].body["tools"]] == ["calculator"]
 
@@ -236,7 +239,7 @@ def test_a_tool_of_crewai_tools_is_used_by_name(lab: Lab, server: ScriptedServer
     call = json.dumps({"file_path": str(lab.root / "notes.md")})
     write_project(
         lab,
-        {"work": f"@call read_a_file_s_content {call}\n@echo"},
+        {"work": f"@call read_a_files_content {call}\n@echo"},
         {"tools": [{"FileReadTool": {"base_dir": str(lab.root)}}]},
     )
     outcome = lab.run()

@@ -1,6 +1,6 @@
 """Real files of each format, made here so that a test says what is in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -26,10 +26,8 @@ def pdf(*pages: Sequence[str]) -> bytes:
     for at, lines in enumerate(pages):
         shown = "".join(f"({line}) Tj T* " for line in lines)
         stream = f"BT /F1 11 Tf 14 TL 50 780 Td {shown}ET"
-        resources = "/Resources << /Font << /F1 3 0 R >> >>"
-        objects.append(
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * at} 0 R {resources} >>"
-        )
+        font = "/Resources << /Font << /F1 3 0 R >> >>"
+        objects.append(f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents {5 + 2 * at} 0 R {font} >>")
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
     content, offsets = "%PDF-1.4\n", list[int]()
     for number, body in enumerate(objects, 1):
@@ -65,7 +63,7 @@ def word(*parts: tuple[str, str] | list[list[str]]) -> bytes:
     return written.getvalue()
 
 
-def folder_of(root: Path, files: dict[str, str | bytes]) -> Path:
+def folder_of(root: Path, files: Mapping[str, str | bytes]) -> Path:
     """Write the files into `root` and return it."""
     for name, content in files.items():
         path = root / name

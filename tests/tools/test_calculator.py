@@ -1,5 +1,7 @@
 """Arithmetic that is exact, bounded, and fails in words only."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -65,9 +67,8 @@ def test_it_calculates(expression: str, result: str) -> None:
     ],
 )
 def test_it_says_what_is_wrong(expression: str, said: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}"):
         calculator(expression)
-    assert str(caught.value).startswith(said)
 
 
 _PIECES = ["1", "9", "0.5", "1e999", "1e-999", "99999999", "+", "-", "*", "/", "//", "%", "**", "(", ")", ",", " "]

@@ -141,9 +141,7 @@ def test_chinese_is_found_by_a_part_of_a_clause(tmp_path: Path) -> None:
 
 def test_a_heading_finds_the_passages_under_it(tmp_path: Path) -> None:
     files = {"a.md": "# Refunds\nMoney goes back in ten days.\n# Other\nNothing here.\n"}
-    assert found(folder_of(tmp_path / "docs", dict(files)), "refund") == [
-        "[a.md:2 § Refunds] Money goes back in ten days."
-    ]
+    assert found(folder_of(tmp_path / "docs", files), "refund") == ["[a.md:2 § Refunds] Money goes back in ten days."]
 
 
 def test_prose_comes_before_code_that_says_the_same(tmp_path: Path) -> None:
@@ -242,8 +240,10 @@ def test_a_citation_does_not_lead_beyond_its_paragraph(mixed: Path) -> None:
 
 @pytest.mark.parametrize(
     "citation",
-    ["guide.md:5", "guide.md:2", "guide.md:999", "none.md:1", "guide.md", "guide.md p.1", "paper.pdf:1", "paper.pdf p.9"]
-    + ["../docs/guide.md:6", "/etc/passwd:1", "", "[]", "guide.md:x", "guide.md:99999999999"],
+    [
+        *("guide.md:5", "guide.md:2", "guide.md:999", "none.md:1", "guide.md", "guide.md p.1", "paper.pdf:1"),
+        *("paper.pdf p.9", "../docs/guide.md:6", "/etc/passwd:1", "", "[]", "guide.md:x", "guide.md:99999999999"),
+    ],
 )
 def test_a_citation_of_nothing_leads_to_nothing(mixed: Path, citation: str) -> None:
     assert cited_text(mixed, citation) is None
@@ -253,7 +253,7 @@ def test_a_citation_of_nothing_leads_to_nothing(mixed: Path, citation: str) -> N
 
 
 def test_the_list_names_each_document_and_each_file_that_is_not_read(tmp_path: Path) -> None:
-    folder = folder_of(
+    folder_of(
         tmp_path / "docs",
         {
             **MIXED,
@@ -279,7 +279,7 @@ def test_the_list_names_each_document_and_each_file_that_is_not_read(tmp_path: P
     assert said == [
         "empty.txt (0 lines)",
         'guide.md (25 lines, "The Guide")',
-        "latin.txt (1 line) (not UTF-8: what could not be read is shown as \ufffd)",
+        "latin.txt (1 line) (not UTF-8: characters that could not be read are shown as \ufffd)",
         "notes/lines.txt (3 lines)",
         'notes/plain.txt (4 lines, "Budgets")',
         "one.txt (1 line)",
@@ -392,7 +392,9 @@ def test_reading_on_by_the_notes_reaches_the_end_of_every_document(mixed: Path) 
 
 def test_reading_past_the_end_or_an_empty_document_is_said(tmp_path: Path) -> None:
     folder_of(tmp_path, {"docs/a.txt": "x\n", "docs/empty.txt": ""})
-    assert read_document("a.txt", "docs", context(tmp_path), start=9) == "There is nothing from 9 on: the last line is 1."
+    assert (
+        read_document("a.txt", "docs", context(tmp_path), start=9) == "There is nothing from 9 on: the last line is 1."
+    )
     assert read_document("empty.txt", "docs", context(tmp_path)) == "empty.txt is empty."
 
 
@@ -406,7 +408,7 @@ def test_reading_past_the_end_or_an_empty_document_is_said(tmp_path: Path) -> No
         ("a/../../outside/secret.md", "is refused"),
         ("out.md", "cannot be read: a link out of the folder"),
         ("photo.png", "cannot be read: only .md"),
-        ("gide.md", "there is no document 'gide.md'; did you mean 'guide.md'?"),
+        ("gide.md", "there is no document 'gide.md'; did you mean 'guide.md'"),
         ("", "there is no document ''; list_documents shows what there is"),
     ],
 )
@@ -433,8 +435,27 @@ def test_no_bytes_in_a_file_are_an_error(tmp_path: Path, suffix: str, content: b
 
 
 _MARKUP = st.sampled_from(
-    ["agent", "Agent", "budget.", "No. 5", "*", "**", "_", "`", "```", "[a](b)", "[", "](", "|", "# ", "- ", "> ", "\n", "\n\n"]
-    + ["    ", "\t", "---", "===", "<p>", "</p>", "<br>", "<!--", "-->", "\\", "e.g.", "Ünï", "太阳。", "\r", "\x0c", "\u2028"]
+    [
+        *(
+            "agent",
+            "Agent",
+            "budget.",
+            "No. 5",
+            "e.g.",
+            "Ünï",
+            "太阳。",
+            "*",
+            "**",
+            "_",
+            "`",
+            "```",
+            "[a](b)",
+            "[",
+            "](",
+        ),
+        *("|", "# ", "- ", "> ", "    ", "\t", "---", "===", "<p>", "</p>", "<br>", "<!--", "-->", "\\"),
+        *("\n", "\n\n", "\r", "\x0c", "\u2028"),
+    ]
 )
 
 

@@ -19,7 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def tool_file(name: str = "greet", body: str = 'return "hello"', before: str = "") -> str:
-    return f'from muster import tool\n{before}\n\n@tool(effect="read")\ndef {name}() -> str:\n    """Do it."""\n    {body}\n'
+    function = f'@tool(effect="read")\ndef {name}() -> str:\n    """Do it."""\n    {body}\n'
+    return f"from muster import tool\n{before}\n\n{function}"
 
 
 def called(root: Path, name: str = "greet") -> str:
@@ -187,7 +188,8 @@ def test_a_tool_put_into_a_checkout_is_found_and_its_room_is_not_run_twice(tmp_p
 
 
 def test_guardrails_are_loaded_by_name(tmp_path: Path) -> None:
-    source = 'from muster import guardrail\n\n@guardrail\ndef polite(text: str) -> str:\n    return "" if "please" in text else "rude"\n'
+    check = 'def polite(text: str) -> str:\n    return "" if "please" in text else "rude"\n'
+    source = f"from muster import guardrail\n\n@guardrail\n{check}"
     assert load_guardrails(tmp_path) == {}
     found = load_guardrails(folder_of(tmp_path, {"guardrails/mine.py": source}))
     assert {name: check("now") for name, check in found.items()} == {"polite": "rude"}

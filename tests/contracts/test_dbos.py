@@ -1,0 +1,173 @@
+"""What Muster leans on in DBOS: public behaviour that it counts on, and its few private uses."""
+
+import inspect
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from project.errors import Stop
+from runs import engine
+from runs.engine import Engine, Reader, active, unfinished
+
+_told: dict[str, Any] = {}
+
+
+@engine.workflow("contract.steps")
+def _steps(name: str) -> dict[str, Any]:
+    first = engine.step("one", lambda: {"n": 1})
+    engine.start_child(_child, f"{name}.child", name).get_result()
+    return {"sum": first["n"] + engine.step("two", lambda: {"n": 2})["n"]}
+
+
+@engine.workflow("contract.child")
+def _child(name: str) -> dict[str, Any]:
+    return engine.step("inner", lambda: {"of": name})
+
+
+@engine.workflow("contract.looks")
+def _looks(name: str) -> dict[str, Any]:
+    return {"found": engine.find(name) is not None}
+
+
+@engine.workflow("contract.stops")
+def _stops(name: str) -> dict[str, Any]:
+    _told["entered"] = _told.get("entered", 0) + 1
+    count = engine.step("counted", _count)
+    try:
+        if _told.get("stop"):
+            raise Stop("now")
+        return count
+    finally:
+        _told["left"].set()
+
+
+def _count() -> dict[str, Any]:
+    _told["counted"] = _told.get("counted", 0) + 1
+    return {"n": _told["counted"]}
+
+
+@engine.workflow("contract.fails")
+def _fails(name: str) -> dict[str, Any]:
+    try:
+        return engine.step("fails", _fail)
+    except OSError as error:
+        _told["error"] = error
+        raise Stop("failed") from error
+    finally:
+        _told["left"].set()
+
+
+def _fail() -> dict[str, Any]:
+    if _told.get("broken"):
+        raise OSError("disk full")
+    return {"fine": True}
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Engine]:
+    _told.clear()
+    _told["left"] = threading.Event()
+    made = Engine(tmp_path / "journal.db")
+    made.launch()
+    yield made
+    made.close()
+
+
+def test_steps_and_children_are_listed_with_name_number_output_and_times(running: Engine) -> None:
+    running.start(_steps, "w", "w")
+    assert running.result("w") == {"sum": 3}
+    rows = running.steps("w")
+    assert [(row.number, row.name) for row in rows if row.output is not None and "n" in row.output] == [
+        (1, "one"),
+        (rows[-1].number, "two"),
+    ]
+    assert [row.child_id for row in rows if row.child_id] == ["w.child"] * sum(bool(row.child_id) for row in rows)
+    assert rows[0].output == {"n": 1}
+    assert rows[0].started_at is not None
+    assert rows[0].completed_at is not None
+    assert rows[0].started_at <= rows[0].completed_at
+    assert sorted(record.id for record in running.family("w")) == ["w", "w.child"]
+
+
+def test_a_family_is_no_other_run_whose_id_begins_alike(running: Engine) -> None:
+    for name in ("w", "w1"):
+        running.start(_steps, name, name)
+        running.result(name)
+    assert sorted(record.id for record in running.family("w")) == ["w", "w.child"]
+
+
+def test_a_reader_sees_the_same_without_taking_part(running: Engine, tmp_path: Path) -> None:
+    running.start(_steps, "w", "w")
+    running.result("w")
+    reader = Reader(tmp_path / "journal.db")
+    try:
+        assert reader.steps("w") == running.steps("w")
+        assert {record.id for record in reader.family("w")} == {"w", "w.child"}
+        assert reader.find("nobody") is None
+    finally:
+        reader.close()
+
+
+def test_a_base_exception_leaves_a_workflow_pending_and_a_resume_replays_its_steps(running: Engine) -> None:
+    _told["stop"] = True
+    running.start(_stops, "w", "w")
+    assert _told["left"].wait(10)
+    found = running.find("w")
+    assert found is not None
+    assert active(found)
+    running.park(["w"])
+    parked = running.find("w")
+    assert parked is not None
+    assert parked.status == "CANCELLED"
+    assert unfinished(parked)
+    _told["stop"] = False
+    running.resume(["w"])
+    assert running.result("w") == {"n": 1}
+    assert (_told["entered"], _told["counted"]) == (2, 1)
+
+
+def test_an_exception_of_a_step_is_raised_as_it_is_and_not_journaled(running: Engine) -> None:
+    _told["broken"] = True
+    running.start(_fails, "w", "w")
+    assert _told["left"].wait(10)
+    assert str(_told["error"]) == "disk full"
+    assert running.steps("w") == []
+    _told["broken"] = False
+    running.park(["w"])
+    running.resume(["w"])
+    assert running.result("w") == {"fine": True}
+
+
+def test_a_look_up_inside_a_workflow_is_no_step(running: Engine) -> None:
+    running.start(_looks, "w", "w")
+    assert running.result("w") == {"found": True}
+    assert running.steps("w") == []
+
+
+def test_the_private_look_up_of_a_step_has_the_signature_that_ours_stands_in_for() -> None:
+    from dbos._sys_db import SystemDatabase
+
+    found = SystemDatabase._check_operation_execution_txn
+    if getattr(found, "fast", False):  # an engine of this process has put ours in its place
+        found = inspect.getclosurevars(found).nonlocals["slow"]
+    assert list(inspect.signature(found).parameters) == ["self", "workflow_id", "function_id", "function_name", "conn"]
+
+
+def test_the_serializer_that_reads_pickles_is_the_one_that_refuses_them(running: Engine) -> None:
+    from dbos._serialization import DefaultSerializer
+
+    with pytest.raises(ValueError, match="the journal holds a pickled value"):
+        DefaultSerializer().deserialize("gASVAAAAAAAAAA==")
+
+
+def test_the_tables_that_our_look_up_reads_have_its_columns(running: Engine) -> None:
+    with running.database.connect() as connection:
+        for table, wanted in (
+            ("workflow_status", {"workflow_uuid", "status"}),
+            ("operation_outputs", {"workflow_uuid", "function_id", "function_name", "output"}),
+        ):
+            columns = {row[1] for row in connection.exec_driver_sql(f"pragma table_info({table})")}
+            assert wanted <= columns
