@@ -21,9 +21,13 @@ def check(
         if not here.quiet:
             say(f"note: {note}")
     counts = (
-        f"{len(project.agents)} agents",
-        f"{len(project.tasks)} tasks",
-        f"{len(project.crews)} crews",
-        f"{len(project.models)} models",
+        _count(len(project.agents), "agent"),
+        _count(len(project.tasks), "task"),
+        _count(len(project.crews), "crew"),
+        _count(len(project.models), "model"),
     )
     result(f"ok: {', '.join(counts)} in {project.root}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

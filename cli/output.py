@@ -67,7 +67,8 @@ def money(cost_usd: str | None, *, unknown: bool = False) -> str:
     Never a zero: a call that costs nothing is rare, one whose price nobody knows is not.
     """
     if cost_usd is not None and float(cost_usd) > 0:
-        return f"${float(cost_usd):.4f}" + (" + unknown" if unknown else "")
+        shown = f"${float(cost_usd):.4f}" if float(cost_usd) >= 0.00005 else "<$0.0001"
+        return shown + (" + unknown" if unknown else "")
     return "unknown" if unknown else "–"
 
 

@@ -203,7 +203,7 @@ def _explain(outcome: "Outcome", quiet: bool) -> None:
     if quiet:
         return
     goes_on = {
-        "failed": " makes the failed call again",
+        "failed": " tries again what failed",
         "stopped": " with a higher ceiling goes on",
         "waiting": " at a terminal asks again",
         "interrupted": " goes on",

@@ -212,6 +212,9 @@ def _what(step: "Step") -> str:
             return _short(f"{record['arguments']} → {cached}{said}")
         case "verdict":
             return _short("accepted" if record["passed"] else f"not accepted: {'; '.join(record['reasons'])}")
+        case "intent":
+            said = f"refused: {record['refused']}" if record["refused"] else "about to be made, once"
+            return _short(f"{record['arguments']}: {said}")
         case "backoff":
             return _short(f"waited {record['seconds']:g} s: {record['reason']}")
         case "answer":

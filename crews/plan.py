@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from models.choose import Choice, choose_model
 from project.errors import AppError
 from project.fill import fill, fill_settings
+from project.hints import quoted, suggest
 from project.load import Project
 from project.spec import AgentSpec, BudgetSpec, CrewSpec, FieldSpec, ModelSpec, Spec, TaskSpec, ToolUse
 
@@ -114,7 +115,8 @@ def plan_crew(
 def find_crew(project: Project, name: str) -> CrewSpec:
     """Return the crew called `name`. Raises: AppError (exit 3) with the nearest names."""
     if name not in project.crews:
-        raise AppError(f"unknown crew {name!r}", fix=f"one of: {', '.join(project.crews)}", exit_code=3)
+        fix = suggest(name, list(project.crews), "the project has")
+        raise AppError(f"unknown crew {quoted(name)}", fix=fix, exit_code=3)
     return project.crews[name]
 
 

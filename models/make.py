@@ -313,6 +313,10 @@ def _classify(error: Exception, model: Model, timeout_seconds: float) -> ModelEr
     if kind == "not_found":
         what = f"the provider does not know {model.spec.model}: {text}"
         return ModelError(kind, what, fix="check `model:` in models.yaml")
+    server = f" ({model.spec.base_url})" if model.spec.base_url else ""
+    if kind == "connection":
+        fix = f"see that the server{server} is up and can be reached"
+        return ModelError(kind, f"no connection to the provider{server}", fix=fix)
     return ModelError(kind, f"{status}: {text}" if status else text, retry_after=_retry_after(chain))
 
 

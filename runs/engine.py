@@ -1,12 +1,11 @@
 """The narrow seam to DBOS Transact: launch, workflows, steps, resuming, reading. Nothing else of Muster knows DBOS.
 
-Two private uses, both under contract tests: pickles are refused on reading, and a step is looked up by one plain query.
+Private uses, all under contract tests: pickles are refused on reading; `engine_sqlite.py`.
 """
 
 import contextvars
 import json
 import logging
-import sqlite3
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -15,10 +14,10 @@ from typing import Any, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID
 from dbos._serialization import DefaultSerializer
-from dbos._sys_db import SystemDatabase
 
 from project.errors import Stop
 from runs.database import open_database
+from runs.engine_sqlite import use_plain_sql
 from runs.rows import Recorded, StepRow
 
 _R = TypeVar("_R")
@@ -83,33 +82,6 @@ def _refuse_pickles() -> None:
     DefaultSerializer.deserialize = refuse  # type: ignore[method-assign]
 
 
-_STEP_IS_NEW = """
-    select s.status, o.function_id from workflow_status s
-    left join operation_outputs o on o.workflow_uuid = s.workflow_uuid and o.function_id = ?
-    where s.workflow_uuid = ?"""
-
-
-def _look_up_steps_fast() -> None:
-    """Ask whether a step is in the journal in one plain query; only when it is does DBOS read it its own way.
-
-    DBOS builds and compiles two statements for the question: a tenth of a run's CPU (benchmarks/throughput.py).
-    """
-    slow = SystemDatabase._check_operation_execution_txn  # pyright: ignore[reportPrivateUsage]
-    if getattr(slow, "fast", False):
-        return
-
-    def check(self: Any, workflow_id: str, function_id: int, function_name: str, conn: Any) -> Any:
-        raw = conn.connection.dbapi_connection
-        if isinstance(raw, sqlite3.Connection):
-            row = raw.execute(_STEP_IS_NEW, (function_id, workflow_id)).fetchone()
-            if row is not None and row[0] != "CANCELLED" and row[1] is None:
-                return None
-        return slow(self, workflow_id, function_id, function_name, conn)
-
-    check.fast = True  # type: ignore[attr-defined]
-    SystemDatabase._check_operation_execution_txn = check  # type: ignore[method-assign]
-
-
 class _PlainJson(DBOSPortableJSONSerializer):
     """The portable serializer without its walk over every value: ours are plain JSON already."""
 
@@ -131,7 +103,7 @@ class Engine:
     def launch(self) -> None:
         """Start DBOS. It executes only what this process starts or resumes."""
         _refuse_pickles()
-        _look_up_steps_fast()
+        use_plain_sql()
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
         DBOS(
             config={

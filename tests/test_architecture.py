@@ -20,7 +20,7 @@ BELOW = {
 }
 FENCES = {
     "crewai": ("models/make.py", "agents/", "tasks/build.py", "runs/seams.py", "runs/workflow.py"),
-    "dbos": ("runs/engine.py",),
+    "dbos": ("runs/engine.py", "runs/engine_sqlite.py"),
     "typer": ("cli/", "main.py"),
 }
 # Heavy or optional: imported inside the function that needs them. Everything else stands at the top, but in cli/.

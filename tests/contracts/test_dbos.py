@@ -147,13 +147,59 @@ def test_a_look_up_inside_a_workflow_is_no_step(running: Engine) -> None:
     assert running.steps("w") == []
 
 
-def test_the_private_look_up_of_a_step_has_the_signature_that_ours_stands_in_for() -> None:
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("_check_operation_execution_txn", ["self", "workflow_id", "function_id", "function_name", "conn"]),
+        (
+            "_record_operation_result_txn",
+            ["self", "result", "completed_at_epoch_ms", "conn", "owner_xid", "child_values"],
+        ),
+        ("_update_workflow_outcome_in_transaction", ["self", "workflow_id", "status", "output", "error", "owner_xid"]),
+    ],
+)
+def test_a_method_that_plain_sql_stands_in_for_has_its_signature(
+    running: Engine, name: str, parameters: list[str]
+) -> None:
     from dbos._sys_db import SystemDatabase
 
-    found = SystemDatabase._check_operation_execution_txn
-    if getattr(found, "fast", False):  # an engine of this process has put ours in its place
-        found = inspect.getclosurevars(found).nonlocals["slow"]
-    assert list(inspect.signature(found).parameters) == ["self", "workflow_id", "function_id", "function_name", "conn"]
+    kept = {method.__name__: method for method in SystemDatabase.muster_plain_sql}  # type: ignore[attr-defined]
+    assert list(inspect.signature(kept[name]).parameters) == parameters
+
+
+def test_plain_sql_leaves_the_rows_that_dbos_would(running: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dbos._sys_db import SystemDatabase
+
+    running.start(_steps, "plain", "plain")
+    running.result("plain")
+    for method in SystemDatabase.muster_plain_sql:  # type: ignore[attr-defined]
+        monkeypatch.setattr(SystemDatabase, method.__name__, method)
+    running.start(_steps, "slow", "slow")
+    running.result("slow")
+    assert _rows(running, "plain") == _rows(running, "slow")
+
+
+def _rows(running: Engine, workflow_id: str) -> list[tuple[Any, ...]]:
+    """Return what is stored of a workflow and its child, without times, tokens and its own name."""
+    found: list[tuple[Any, ...]] = []
+    with running.database.connect() as connection:
+        for table in ("workflow_status", "workflow_output", "operation_outputs"):
+            query = f"select * from {table} where workflow_uuid in (?, ?) order by workflow_uuid, 2"
+            rows = connection.exec_driver_sql(query, (workflow_id, f"{workflow_id}.child")).mappings()
+            found += [
+                tuple(
+                    (
+                        key,
+                        type(value)
+                        if key.endswith(("_at", "_ms", "timestamp", "xid"))
+                        else str(value).replace(workflow_id, "W"),
+                    )
+                    for key, value in row.items()
+                )
+                for row in rows
+            ]
+    assert len(found) == 9
+    return found
 
 
 def test_the_serializer_that_reads_pickles_is_the_one_that_refuses_them(running: Engine) -> None:
