@@ -8,8 +8,9 @@ import sqlite3
 import time
 from typing import Any
 
+from dbos._context import current_owner_xid
 from dbos._error import DBOSStepNondeterminismError, DBOSWorkflowConflictIDError
-from dbos._sys_db import SystemDatabase, current_owner_xid
+from dbos._sys_db import SystemDatabase
 
 _STEP_IS_NEW = """
     select s.status, o.function_id from workflow_status s
