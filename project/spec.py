@@ -200,7 +200,7 @@ class ModelSpec(Spec):
     """`json`: tools are offered in the prompt and called by a strict JSON answer, for models that call no functions."""
     timeout_seconds: float = Field(default=300, gt=0, le=3600)
     """Seconds after which one attempt is given up."""
-    max_attempts: int = Field(default=5, ge=1, le=20)
+    max_attempts: int = Field(default=8, ge=1, le=20)
     """Attempts of one call when the provider answers 429 or 5xx, or does not answer."""
     price: PriceSpec | None = None
     """Price. Unset: from genai-prices; unknown there, it is reported as unknown."""

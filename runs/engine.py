@@ -3,12 +3,15 @@
 Private uses, all under contract tests: pickles are refused on reading; `engine_sqlite.py`.
 """
 
+import concurrent.futures
 import contextvars
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +29,7 @@ JOURNAL_FORMAT = "1"
 """Version of names, order and shape of steps. Only runs of the same format are executed."""
 
 _APP = "muster"
+_RECORD_POLL_SECONDS = 0.005
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
 
@@ -65,6 +69,16 @@ def start_child(function: Callable[..., Any], workflow_id: str, *arguments: Any)
     """Start `function` under `workflow_id`; called from a workflow, as its child and one of its steps."""
     with SetWorkflowID(workflow_id):
         return DBOS.start_workflow(function, *arguments)
+
+
+def await_recorded(handle: Any) -> None:
+    """Wait until the outcome of a child whose function has returned is written down. No step."""
+    future: Future[Any] | None = getattr(handle, "future", None)
+    if future is not None:
+        concurrent.futures.wait([future])
+        return
+    while (found := find(handle.get_workflow_id())) is not None and active(found):
+        time.sleep(_RECORD_POLL_SECONDS)
 
 
 def find(workflow_id: str) -> Recorded | None:

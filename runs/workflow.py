@@ -105,14 +105,13 @@ def _bug(run: RunState, where: str, error: Exception) -> Parked:
 
 def _walk(run: RunState) -> dict[str, Any]:
     done: dict[str, dict[str, Any]] = {}
-    started: list[str] = []
+    started: dict[str, Any] = {}
     joins = 0
     while len(done) < len(run.plan.tasks):
         for planned in run.plan.tasks:
             if planned.name not in started and all(name in done for name in planned.needs):
-                started.append(planned.name)
                 outputs = {name: done[name]["output"] for name in planned.needs}
-                engine.start_child(
+                started[planned.name] = engine.start_child(
                     task_workflow, f"{run.run_id}.{planned.name}", run.run_id, planned.name, pack(outputs, run.folder)
                 )
                 run.tell(Event("task_started", planned.name))
@@ -125,6 +124,8 @@ def _walk(run: RunState) -> dict[str, Any]:
         for name in finished:
             done[name] = unpack(_result_of(run, name), run.folder)
             run.tell(Event("task_done", name))
+    for child in started.values():  # a result is known a moment before it is written down
+        engine.await_recorded(child)
     last = run.plan.tasks[-1].name
     return pack({"output": done[last]["output"], "tasks": {name: done[name] for name in done}}, run.folder)
 

@@ -4,6 +4,7 @@ import logging
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -20,7 +21,25 @@ SUFFIXES = (".md", ".markdown", ".txt", ".rst", ".html", ".htm", ".pdf", ".docx"
 """Suffixes of the files that are read, in small letters."""
 
 _MAX_UNPACKED = 200_000_000
+_MAX_OPEN = 20_000
+_CELLS = " | "
 _HTML_HIDDEN = ("script", "style", "noscript", "template", "svg", "nav", "form", "button", "select", "textarea", "head")
+_HTML_VOID = (
+    "area",
+    "base",
+    "br",
+    "col",
+    "embed",
+    "hr",
+    "img",
+    "input",
+    "link",
+    "meta",
+    "param",
+    "source",
+    "track",
+    "wbr",
+)
 _HTML_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _HTML_BLOCKS = (
     *_HTML_HEADINGS,
@@ -112,23 +131,42 @@ def _read_html(path: str, content: bytes) -> Document:
     from bs4 import BeautifulSoup
 
     text, note = _decoded(content)
+    closed = _closed(text)
+    _refuse_depth(closed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # bs4 wonders aloud whether the text is XML, or a file's name
-        soup = BeautifulSoup(text, "html.parser")
+        soup = BeautifulSoup(closed, "html.parser")
     title = one_line(soup.title.get_text()) if soup.title else ""
     blocks = list(_html_blocks(soup))
     lines = tuple((block.start, one_line("\n".join(block.lines))) for block in blocks)
     return Document(path, "line", len(_split_lines(text)), title or _title(blocks), lines, tuple(blocks), note)
 
 
+def _refuse_depth(text: str) -> None:
+    """Raise Unreadable for HTML with so many open elements that the parser, which needs their square, takes minutes."""
+    counts: Counter[str] = Counter()
+    depth = 0
+    for tag in re.finditer(r"<(/?)([A-Za-z][A-Za-z0-9:-]*)", text):
+        name = tag[2].lower()
+        if tag[1]:
+            depth -= min(counts[name], 1)
+            counts[name] = max(counts[name] - 1, 0)
+        elif name not in _HTML_VOID:
+            depth += 1
+            counts[name] += 1
+        if depth > _MAX_OPEN:
+            raise Unreadable("more than 20,000 elements that are not closed")
+
+
+def _closed(text: str) -> str:
+    # What is begun and never ended, the parser tries again from every character: the square of the length.
+    end = text.rfind("-->") + 1
+    text = text[:end] + text[end:].replace("<!--", "&lt;!--")
+    end = text.rfind(">") + 1
+    return text[:end] + text[end:].replace("<", "&lt;")
+
+
 def _html_blocks(soup: "BeautifulSoup") -> Iterator[Block]:
-    for hidden in soup.find_all(_HTML_HIDDEN):
-        hidden.decompose()
-    for tag in soup.find_all("br"):
-        tag.replace_with("\n")
-    for cell in soup.find_all(["td", "th"]):
-        if cell.find_previous_sibling(["td", "th"]):
-            cell.insert_before(" | ")
     heading = ""
     for holder, text in _html_runs(soup):
         name, start = (holder.name, holder.sourceline or 1) if holder else ("p", 1)
@@ -139,24 +177,34 @@ def _html_blocks(soup: "BeautifulSoup") -> Iterator[Block]:
             kind = "table" if name == "tr" else "code"
         line = one_line(text) if kind == "code" else one_line(strip_markup(one_line(text)))
         if re.search(r"\w", line):
-            yield Block(kind, start, (line,), heading)
+            yield Block(kind, start, (line.strip(_CELLS) if kind == "table" else line,), heading)
 
 
 def _html_runs(soup: "BeautifulSoup") -> "Iterator[tuple[Tag | None, str]]":
-    """Yield the text that stands together, with the element that holds it."""
-    from bs4.element import NavigableString
+    """Yield the text that stands together, with the element that holds it; in one pass, whatever the nesting."""
+    from bs4.element import NavigableString, Tag
 
+    holders: dict[int, Tag | None] = {id(soup): None}
+    hidden: set[int] = set()
+    rows: set[int] = set()
     holder: Tag | None = None
     parts: list[str] = []
-    for string in soup.find_all(string=True):
-        if type(string) is not NavigableString:  # comments and the doctype are subclasses
-            continue
-        parent = string.find_parent(_HTML_BLOCKS)
-        if parent is not holder and parts:
-            yield holder, "".join(parts)
-            parts = []
-        holder = parent
-        parts.append(string)
+    for node in soup.descendants:
+        around = id(node.parent)
+        if isinstance(node, Tag):
+            holders[id(node)] = node if node.name in _HTML_BLOCKS else holders[around]
+            if node.name in _HTML_HIDDEN or around in hidden:
+                hidden.add(id(node))
+            elif node.name == "br" or (node.name in ("td", "th") and around in rows):
+                parts.append("\n" if node.name == "br" else _CELLS)
+            elif node.name in ("td", "th"):
+                rows.add(around)
+        elif type(node) is NavigableString and around not in hidden:  # comments and the doctype are subclasses
+            if holders[around] is not holder and parts:
+                yield holder, "".join(parts)
+                parts = []
+            holder = holders[around]
+            parts.append(node)
     if parts:
         yield holder, "".join(parts)
 

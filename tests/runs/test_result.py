@@ -241,3 +241,11 @@ def test_no_key_reaches_the_database_or_any_file(
     assert found == []
     with database(lab) as journal:
         assert journal.execute("select count(*) from operation_outputs").fetchone()[0] > 0
+
+
+def test_every_task_is_written_down_when_its_run_is(lab: Lab) -> None:
+    task = {"description": "Say nothing", "context": [], "offline": "none"}
+    write_project(lab, {f"task_{name}": task for name in "abcde"})
+    for number in range(12):  # what went missing was a race between the last task and its run
+        summary = lab.summary(lab.run("default", {}, model="offline").run_id)
+        assert [task["status"] for task in summary["tasks"]] == ["done"] * 5, number

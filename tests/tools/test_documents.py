@@ -361,6 +361,22 @@ def test_two_hundred_files_are_indexed(tmp_path: Path) -> None:
     assert found(folder, "needle") == ["[part3/needle.md:3 § Other] The needle is here."]
 
 
+def test_html_that_nothing_closes_is_read_up_to_a_depth(tmp_path: Path) -> None:
+    old = "<html><body>" + "<p>One more agent.\n" * 1000 + "<a href='x' <!-- " * 20_000
+    folder = folder_of(tmp_path / "docs", {"old.html": old, "deep.html": "<td>x" * 20_001})
+    library = open_library(folder)
+    assert dict(library.skipped) == {"deep.html": "more than 20,000 elements that are not closed"}
+    assert library.search("agent", 5)[0].citation == "old.html:1"
+
+
+def test_the_cells_of_a_row_and_hidden_parts_of_html_are_told_apart(tmp_path: Path) -> None:
+    page = "<nav>agent menu</nav><table><tr><th>agent</th><td>one<br>two</td><td><p>agent three</p></td></tr></table>"
+    assert found(folder_of(tmp_path / "docs", {"a.html": page + "<!-- agent -->"}), "agent") == [
+        "[a.html:1] agent three",
+        "[a.html:1] agent | one two",
+    ]
+
+
 # -- reading
 
 
