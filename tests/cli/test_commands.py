@@ -36,7 +36,7 @@ def test_help_names_every_command(muster: Muster) -> None:
 def test_check_counts_what_is_there(muster: Muster, project: Lab) -> None:
     printed = muster("check")
     assert (printed.code, printed.err) == (0, "")
-    assert printed.out == f"ok: 1 agents, 2 tasks, 1 crews, 1 models in {project.root}\n"
+    assert printed.out == f"ok: 1 agent, 2 tasks, 1 crew, 1 model in {project.root}\n"
     assert json.loads(muster("check", "--json").out) == {
         "project": str(project.root),
         "crews": ["default"],
