@@ -337,4 +337,4 @@ def check_run_id(run_id: str) -> str:
 def new_run_id(crew: str) -> str:
     """Make an id that sorts by time and can be read aloud."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", crew).strip("-")[:40] or "run"
-    return f"{stem}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{stem}-{datetime.now(UTC):%m%d-%H%M%S}-{secrets.token_hex(4)}"
