@@ -63,7 +63,6 @@ class MusterAgent(Agent):
     _protocol: str = PrivateAttr(default="native")
     _max_output_tokens: int = PrivateAttr(default=0)
     _extra: str = PrivateAttr(default="")
-    _said: list[dict[str, Any]] = PrivateAttr(default_factory=list[dict[str, Any]])
 
     def equip(
         self,
@@ -94,7 +93,6 @@ class MusterAgent(Agent):
             window=llm.get_context_window_size(),
             max_output_tokens=self._max_output_tokens,
         )
-        self._said = conversation.messages
         while True:
             answer = conversation.run(self.max_iter)
             reasons = self._judge(answer)

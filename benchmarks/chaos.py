@@ -14,11 +14,9 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.server import Server  # noqa: E402
 from tests.lab import Lab  # noqa: E402
 
 AGENTS = """
@@ -79,28 +78,6 @@ def note(text: str) -> str:
     os.close(file)
     return f"noted {text}"
 '''
-
-
-class Server:
-    """The scripted server in a process of its own."""
-
-    def __init__(self, latency: int) -> None:
-        command = [sys.executable, str(ROOT / "tests" / "scripted_server.py"), "--port", "0", "--latency", str(latency)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        assert self._process.stdout is not None
-        port = self._process.stdout.readline().split()[-1]
-        self.origin = f"http://127.0.0.1:{port}"
-
-    def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.origin}{path}", timeout=10) as response:
-            return json.load(response)
-
-    def reset(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(f"{self.origin}/_reset", b"", method="POST"), timeout=10).close()
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 def execute(lab: Lab, topic: str, run_id: str) -> None:
@@ -214,14 +191,11 @@ def measure(count: int, kills: int, latency: int, seed: int) -> list[dict[str, A
 
         lab = Lab(Path(folder) / "project")
         lab.write(agents=AGENTS, tasks=TASKS, tools__note_py=TOOL)
-        server = Server(latency)
-        try:
-            lab.models(f"{server.origin}/v1")
+        with Server(latency=str(latency)) as server:
+            lab.models(server.base_url)
             length = 0.4 + latency / 1000 * 7
             share = [kills // count + (number < kills % count) for number in range(count)]
             return [trial(lab, server, number, each, rng, length) for number, each in enumerate(share)]
-        finally:
-            server.close()
 
 
 def main() -> None:

@@ -37,10 +37,9 @@ def plan(
 
 def _resolve(here: Session, project: "Project", crew: str, given: Any, model: str) -> "tuple[Plan, list[str]]":
     """Plan the crew; an input that is missing stands in the plan as its placeholder."""
-    from crews.plan import find_crew, plan_crew
+    from crews.plan import plan_crew
     from project.inputs import crew_inputs, read_inputs
 
-    find_crew(project, crew)
     wanted = crew_inputs(project, crew)
     missing = [name for name, spec in wanted.items() if spec.default is None and name not in given]
     if missing:

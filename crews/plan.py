@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from models.choose import Choice, choose_model
 from project.errors import AppError
 from project.fill import fill, fill_settings
-from project.hints import quoted, suggest
+from project.inputs import find_crew
 from project.load import Project
 from project.spec import AgentSpec, BudgetSpec, CrewSpec, FieldSpec, ModelSpec, Spec, TaskSpec, ToolUse
 
@@ -110,14 +110,6 @@ def plan_crew(
         project=str(project.root),
         project_digest=project.digest,
     )
-
-
-def find_crew(project: Project, name: str) -> CrewSpec:
-    """Return the crew called `name`. Raises: AppError (exit 3) with the nearest names."""
-    if name not in project.crews:
-        fix = suggest(name, list(project.crews), "the project has")
-        raise AppError(f"unknown crew {quoted(name)}", fix=fix, exit_code=3)
-    return project.crews[name]
 
 
 def find_needs(project: Project, crew: CrewSpec) -> dict[str, list[str]]:

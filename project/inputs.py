@@ -25,7 +25,7 @@ def crew_inputs(project: Project, crew: str) -> dict[str, InputSpec]:
 
     Raises: AppError (exit 3) for an unknown crew.
     """
-    spec = _find_crew(project, crew)
+    spec = find_crew(project, crew)
     inputs = dict(spec.inputs)
     for _, _, _, names in crew_texts(spec, project.tasks, project.agents):
         for name in names:
@@ -55,7 +55,8 @@ def read_inputs(project: Project, crew: str, given: Mapping[str, str], cwd: Path
     return values
 
 
-def _find_crew(project: Project, name: str) -> CrewSpec:
+def find_crew(project: Project, name: str) -> CrewSpec:
+    """Return the crew called `name`. Raises: AppError (exit 3) with the nearest names."""
     if name not in project.crews:
         raise AppError(
             f"unknown crew {quoted(name)}", fix=suggest(name, list(project.crews), "the project has"), exit_code=3

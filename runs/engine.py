@@ -205,13 +205,6 @@ class Reader:
         self._client.destroy()
         self.database.dispose()
 
-    def list_of(self, run_ids: Sequence[str]) -> dict[str, Recorded]:
-        """Return the workflows of these ids that are there, without their outputs."""
-        if not run_ids:
-            return {}
-        found = self._client.list_workflows(workflow_ids=list(run_ids), load_input=False, load_output=False)
-        return {item.workflow_id: _recorded(item) for item in found}
-
     def find(self, workflow_id: str) -> Recorded | None:
         found = self._client.list_workflows(workflow_ids=[workflow_id], load_input=False)
         return _recorded(found[0]) if found else None

@@ -1,7 +1,6 @@
 """The two durable workflows: a run walks its plan; a task is one child. Both are functions of their JSON arguments."""
 
 import json
-import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -32,8 +31,6 @@ from tools.tool import Tool, openai_schema
 
 _OFFLINE_WINDOW = 1_000_000
 _POLL_SECONDS = 1.0
-
-log = logging.getLogger("muster.runs")
 
 
 @on(InterceptionPoint.PRE_MODEL_CALL)
