@@ -63,6 +63,12 @@ class MusterAgent(Agent):
     _protocol: str = PrivateAttr(default="native")
     _max_output_tokens: int = PrivateAttr(default=0)
     _extra: str = PrivateAttr(default="")
+    _stalled: str = PrivateAttr(default="")
+
+    @property
+    def stalled(self) -> str:
+        """Why the agent was made to answer before it was done; "" when it was not."""
+        return self._stalled
 
     def equip(
         self,
@@ -95,6 +101,7 @@ class MusterAgent(Agent):
         )
         while True:
             answer = conversation.run(self.max_iter)
+            self._stalled = conversation.stalled
             reasons = self._judge(answer)
             if reasons is None:
                 return answer

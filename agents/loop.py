@@ -4,6 +4,7 @@ Knows no provider and no journal. Why not CrewAI's own: docs/architecture.md, "T
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -16,6 +17,7 @@ Act = Callable[[ToolCall], str]
 
 READ_MORE = "read_more"
 _MAX_COMPLAINTS = 3
+_MOST_REPEATS = 4
 _CHARACTERS_PER_TOKEN = 4
 _LEAST_RESULT = 2000
 _KEPT_RESULTS = 2
@@ -68,8 +70,11 @@ class Conversation:
     protocol: str
     window: int
     max_output_tokens: int
+    stalled: str = ""
+    """Why tools were withdrawn before the agent was done; "" when they were not."""
     _results: list[str] = field(default_factory=list[str])
     _cut: bool = False
+    _seen: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
 
     def __post_init__(self) -> None:
         if self.protocol == "json" and self.tools:
@@ -83,8 +88,8 @@ class Conversation:
         """
         complaints = 0
         for step in range(1, max_steps + _MAX_COMPLAINTS + 1):
-            last = step >= max_steps
-            if step == max_steps and max_steps > 1 and self.tools:
+            last = step >= max_steps or bool(self.stalled)
+            if step == max_steps and max_steps > 1 and self.tools and not self.stalled:
                 self._say(
                     "You have used all your steps. No tool can be called any more: give your best final answer now."
                 )
@@ -159,10 +164,23 @@ class Conversation:
             return self._read_on(call.arguments, limit)
         result = self.act(call)
         self._results.append(result)
+        warning = self._note_repeat(call, result)
         if len(result) <= limit:
-            return result
+            return result + warning
         self._cut = True
         return shorten(result, limit, f"{READ_MORE}(call={len(self._results)}, start=N)")
+
+    def _note_repeat(self, call: ToolCall, result: str) -> str:
+        """Count the same call with the same result; return what the model is told of it."""
+        key = (call.name, call.arguments, result)
+        self._seen[key] += 1
+        times = self._seen[key]
+        if times >= _MOST_REPEATS:
+            self.stalled = f"{call.name} was called {times} times with the same arguments and the same result"
+            return "\n[This call changes nothing any more. No tool can be called now: give your best final answer.]"
+        if times == _MOST_REPEATS - 1:
+            return f"\n[You made this call {times} times with the same result. Do something else, or give your answer.]"
+        return ""
 
     def _read_on(self, arguments: str, limit: int) -> str:
         try:

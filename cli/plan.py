@@ -10,7 +10,7 @@ from cli.run import gather_inputs
 from cli.session import Session, session
 
 if TYPE_CHECKING:
-    from crews.plan import Plan
+    from crews.planned import CrewPlan, Member, Plan
     from project.load import Project
     from project.spec import InputSpec
 
@@ -54,23 +54,8 @@ def _default(name: str, spec: "InputSpec") -> str | int | float:
 
 
 def _tell(project: "Project", resolved: "Plan") -> str:
-    from crews.plan import find_waves
     from project.inputs import crew_inputs
 
-    waves = find_waves({task.name: task.needs for task in resolved.tasks})
-    when = {name: number for number, wave in enumerate(waves, 1) for name in wave}
-    rows = [
-        (
-            str(when[task.name]),
-            task.name,
-            task.agent_name,
-            resolved.models[task.model].model,
-            ", ".join(use.name for use in task.tools) or "–",
-            ", ".join(task.needs) or "–",
-            _checks(task),
-        )
-        for task in resolved.tasks
-    ]
     lines = [f"crew {resolved.crew}: {project.crews[resolved.crew].description}".rstrip(": ")]
     for name, spec in crew_inputs(project, resolved.crew).items():
         default = "required" if spec.default is None else f"default {spec.default}"
@@ -79,13 +64,77 @@ def _tell(project: "Project", resolved: "Plan") -> str:
     lines.append("  ceilings " + (", ".join(f"{key} {value}" for key, value in ceilings.items()) or "none"))
     for name, reason in resolved.model_reasons.items():
         lines.append(f"  model {name}: {resolved.models[name].model} ({reason})")
-    head = ("WAVE", "TASK", "AGENT", "MODEL", "TOOLS", "READS", "CHECKS")
-    return "\n".join([*lines, "", table(head, rows), "", "Tasks of one wave run side by side."])
+    return "\n".join([*lines, "", *_work(resolved, resolved)])
+
+
+def _work(resolved: "Plan", scope: "CrewPlan") -> list[str]:
+    """Tell what a crew does: its stages, its manager and team, or its tasks in waves."""
+    lines: list[str] = []
+    for number, stage in enumerate(scope.stages, 1):
+        given = ", ".join(f"{name}={value}" for name, value in stage.inputs.items())
+        lines += [f"stage {number}: crew {stage.crew}" + (f" with {given}" if given else "")]
+        lines += [f"  {line}".rstrip() for line in _work(resolved, resolved.crews[stage.crew])]
+    if scope.manager is not None and scope.manager_member is not None:
+        lines += [f"goal: {scope.goal}"] if scope.goal else []
+        lines += [
+            f"{scope.manager_member.name} leads: plans, routes, checks, makes one result ({scope.manager.aggregate})"
+        ]
+        rows = [_member(resolved, scope.members[name]) for name in scope.workers]
+        lines += ["", table(("TEAM", "ROLE", "MODEL", "TOOLS"), rows)]
+    if scope.tasks:
+        lines += ["", *_tasks(resolved, scope)] if lines else _tasks(resolved, scope)
+    return lines
+
+
+def _member(resolved: "Plan", member: "Member") -> tuple[str, ...]:
+    model = resolved.models[member.model].model if member.model else "–"
+    return member.name, member.agent.role, model, ", ".join(use.name for use in member.agent.tools) or "–"
+
+
+def _tasks(resolved: "Plan", scope: "CrewPlan") -> list[str]:
+    from crews.plan import find_waves
+
+    waves = find_waves({task.name: task.waits_for for task in scope.tasks})
+    when = {name: number for number, wave in enumerate(waves, 1) for name in wave}
+    rows = [
+        (
+            str(when[task.name]),
+            task.name,
+            task.agent_name or "as the manager says",
+            resolved.models[task.model].model if task.model else "–",
+            ", ".join(use.name for use in task.tools) or "–",
+            ", ".join(task.needs) or "–",
+            _patterns(task),
+            _checks(task),
+        )
+        for task in scope.tasks
+    ]
+    head = ["WAVE", "TASK", "AGENT", "MODEL", "TOOLS", "READS", "PATTERN", "CHECKS"]
+    if not any(row[6] for row in rows):
+        head.remove("PATTERN")
+        rows = [(*row[:6], row[7]) for row in rows]
+    note = "Tasks of one wave run side by side."
+    return [table(head, rows), "", note if scope.manager is None else "The tasks are given; the manager plans them."]
+
+
+def _patterns(task: Any) -> str:
+    spec = task.task
+    told = [f"when {spec.when}"] if spec.when else []
+    told += [f"for each of {spec.for_each.items}, {spec.for_each.width} at once"] if spec.for_each else []
+    told += [f"{spec.candidates.count} candidates, {spec.judge.by} chooses"] if spec.candidates and spec.judge else []
+    told += [f"{spec.retry.attempts} attempts"] if spec.retry else []
+    told += [f"confidence >= {spec.min_confidence:g}"] if spec.min_confidence is not None else []
+    told += [f"reviewed by {spec.review.by}, {spec.review.max_rounds} rounds"] if spec.review else []
+    told += [f"refined, {spec.refine.max_rounds} rounds"] if spec.refine else []
+    told += [f"reads {', '.join(spec.reads)}"] if spec.reads else []
+    told += [f"writes {', '.join(spec.writes)}"] if spec.writes else []
+    return "; ".join(told)
 
 
 def _checks(task: Any) -> str:
     names = ["contract"] if task.contract is not None else []
     for guardrail in task.task.guardrails:
-        names.append(guardrail.rule or guardrail.function or f'"{guardrail.text}"')
+        name = guardrail.rule or guardrail.function or f'"{guardrail.text}"'
+        names.append(name if guardrail.gate == "revise" else f"{name} ({guardrail.gate})")
     names += ["a person"] if task.task.human_input else []
     return ", ".join(names) or "–"

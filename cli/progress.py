@@ -1,9 +1,10 @@
 """Progress of a run on stderr: one live line a task on a terminal, one plain line an event in a pipe."""
 
+import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from policy.budget import Spent
 if TYPE_CHECKING:
     from runs.state import Event
 
+_PIECE = re.compile(r"\.[aci]\d+(r\d+)?$")
 _MARKS = {"waiting": "·", "running": "▸", "done": "✓", "parked": "■"}
 
 
@@ -31,7 +33,7 @@ class Progress:
 
     def __init__(self, tasks: Sequence[tuple[str, str]], *, quiet: bool, verbose: bool) -> None:
         """Take the tasks as (name, agent) in order."""
-        self._lines: Mapping[str, _Line] = {name: _Line(agent) for name, agent in tasks}
+        self._lines: dict[str, _Line] = {name: _Line(agent) for name, agent in tasks}
         self._quiet, self._verbose = quiet, verbose
         self._lock = threading.Lock()
         self._live: Any = None
@@ -65,7 +67,7 @@ class Progress:
 
     def listen(self, event: "Event") -> None:
         """Take note of what happened."""
-        line = self._lines.get(event.task)
+        line = self._line(event)
         if line is None:
             return
         with self._lock:
@@ -73,12 +75,25 @@ class Progress:
         if self._plainly:
             self._plain(line, event)
 
+    def _line(self, event: "Event") -> _Line | None:
+        """Return the line of a task; what a manager or a pipeline starts gets one, a piece has its task's."""
+        with self._lock:
+            if event.task not in self._lines and event.kind == "task_started" and not _PIECE.search(event.task):
+                self._lines[event.task] = _Line(event.agent)
+            path = event.task
+            while path and path not in self._lines:
+                path = path.rpartition(".")[0]
+            found = self._lines.get(path)
+            piece = path != event.task and event.kind in ("task_started", "task_done", "task_parked")
+            return None if piece else found
+
     def _note(self, line: _Line, event: "Event") -> None:
         line.spent = line.spent.plus(event.more)
         line.detail = event.detail
         now = time.monotonic()
         if event.kind == "task_started":
-            line.state, line.began = "running", now
+            line.state, line.began = "running", line.began or now
+            line.agent = event.agent or line.agent
         elif event.kind == "task_done":
             line.state, line.ended = "done", now
         elif event.kind == "task_parked":

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +14,7 @@ from cli.session import Session, session
 from project.errors import UsageError
 
 if TYPE_CHECKING:
-    from crews.plan import Plan
+    from crews.planned import Plan
     from project.spec import BudgetSpec
     from runs.control import Outcome, Runner
     from runs.state import Question
@@ -107,7 +107,8 @@ def _attend_and_finish(runner: "Runner", run_id: str, plan: "Plan", progress: An
 def _progress(plan: "Plan", quiet: bool, verbose: bool) -> Any:
     from cli.progress import Progress
 
-    return Progress([(task.name, task.agent_name) for task in plan.tasks], quiet=quiet, verbose=verbose)
+    known = plan.tasks if plan.process == "sequential" else []  # a manager's subtasks are known when it has planned
+    return Progress([(task.name, task.agent_name) for task in known], quiet=quiet, verbose=verbose)
 
 
 @contextlib.contextmanager
@@ -135,9 +136,11 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
         def ask_here(question: "Question") -> str:
             progress.pause()
             say(f"\n{question.text}\n")
-            sys.stderr.write(f"{question.prompt}: ")
+            edits = "; `e` opens it in your editor" if question.editable else ""
+            sys.stderr.write(f"{question.prompt}{edits}: ")
             sys.stderr.flush()
-            return input()
+            said = input()
+            return _edit(question.text) if question.editable and said.strip() == "e" else said
 
         ask = ask_here
     try:
@@ -149,6 +152,16 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
         return runner.interrupt(run_id, "interrupted by Ctrl-C")
     except KeyboardInterrupt:
         return runner.abandon(run_id, "interrupted by Ctrl-C")
+
+
+def _edit(text: str) -> str:
+    """Let a person edit the YAML at the end of `text`; what was not changed is no answer."""
+    import click
+
+    begin = text.find("subtasks:")
+    plan = text[begin:] if begin >= 0 else text
+    edited = click.edit(plan, extension=".yaml")
+    return "" if edited is None or edited.strip() == plan.strip() else edited
 
 
 def _at_terminal() -> bool:
@@ -183,11 +196,20 @@ def finish(runner: "Runner", outcome: "Outcome", as_json: bool, quiet: bool) -> 
         print_json(summarise(runner.source(), row, runner.folder(row.run_id)))
     elif outcome.status == "succeeded":
         result(outcome.output)
+        _tell_partial(outcome.partial, quiet)
         if row.offline and not quiet:
             say(f"\n{OFFLINE_WORDS}")
     if outcome.status != "succeeded":
         _explain(outcome, quiet)
     return _EXITS[outcome.status]
+
+
+def _tell_partial(notes: Sequence[str], quiet: bool) -> None:
+    """Say what the result lacks: it is there, but not whole."""
+    if notes and not quiet:
+        say("\nThe result is partial:")
+        for note in notes:
+            say(f"- {note}")
 
 
 def _explain(outcome: "Outcome", quiet: bool) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at runs and go on with them.", rich_markup_mode=None, invoke_without_command=True)
 
-_JSON = typer.Option(False, "--json", help="Print one JSON document.")
-_RUN = typer.Argument(..., help="The run's id, or the beginning of it.")
+JSON = typer.Option(False, "--json", help="Print one JSON document.")
+RUN = typer.Argument(..., help="The run's id, or the beginning of it.")
 _WATCH_SECONDS = 0.5
 
 
@@ -34,7 +34,7 @@ def list_runs(
     context: typer.Context,
     limit: int = typer.Option(20, "--limit", min=1, max=100_000, help="How many, the newest first."),
     crew: str = typer.Option("", "--crew", help="Only runs of this crew."),
-    as_json: bool = _JSON,
+    as_json: bool = JSON,
 ) -> None:
     """List runs, the newest first."""
     _print_list(session(context), limit, crew, as_json)
@@ -98,7 +98,7 @@ def _open_store(here: Session) -> "tuple[RunStore | None, Path]":
     return RunStore(open_database(database)), folder / "runs"
 
 
-def _find(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]":
+def find_in_journal(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]":
     """Return a run, its folder and a reader of its journal. Raises: AppError."""
     from project.errors import AppError
     from runs.database import database_path
@@ -113,11 +113,11 @@ def _find(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]":
 
 
 @app.command()
-def show(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+def show(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Show a run: its state, its tasks, its result."""
     from runs.report import summarise
 
-    row, folder, reader = _find(session(context), run_id)
+    row, folder, reader = find_in_journal(session(context), run_id)
     summary = summarise(reader, row, folder)
     if as_json:
         print_json(summary)
@@ -130,6 +130,10 @@ def show(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> N
         "inputs   " + ", ".join(f"{key}={value}" for key, value in summary["inputs"].items()),
         "models   " + ", ".join(f"{name}: {model}" for name, model in summary["models"].items()),
     ]
+    for note in summary["partial"]:
+        lines.append(f"partial  {_short(note, 200)}")
+    for conflict in summary["conflicts"]:
+        lines.append(f"conflict {_short(conflict['text'], 200)} ({conflict['settled'] or 'left open'})")
     if summary["offline"]:
         lines.append(
             "offline  the output is a selection of sentences from the sources, not written by a language model"
@@ -148,10 +152,18 @@ def _task_table(tasks: Sequence[dict[str, Any]]) -> str:
             str(task["usage"]["input_tokens"] + task["usage"]["output_tokens"]),
             duration(task["seconds"]),
             money(task["cost_usd"], unknown=task["unpriced_calls"] > 0),
+            _sure(task["confidence"]),
         )
         for task in tasks
     ]
-    return table(("TASK", "AGENT", "STATE", "MODEL CALLS", "TOOL CALLS", "TOKENS", "TIME", "COST"), rows)
+    head = ("TASK", "AGENT", "STATE", "MODEL CALLS", "TOOL CALLS", "TOKENS", "TIME", "COST", "CONFIDENCE")
+    return table(head, rows)
+
+
+def _sure(confidence: dict[str, Any] | None) -> str:
+    if not confidence or confidence["value"] is None:
+        return "–"
+    return f"{confidence['value']:g}" + ("" if confidence["measured"] else " (its own word)")
 
 
 def _outputs(summary: dict[str, Any]) -> str:
@@ -162,11 +174,11 @@ def _outputs(summary: dict[str, Any]) -> str:
 
 
 @app.command()
-def trace(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+def trace(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Show each step: who, what, how long, what it cost, retries and their reasons."""
     from runs.report import read_steps
 
-    row, folder, reader = _find(session(context), run_id)
+    row, folder, reader = find_in_journal(session(context), run_id)
     steps = read_steps(reader, row.run_id, folder)
     if as_json:
         print_json([_traced(step) for step in steps])
@@ -218,13 +230,23 @@ def _what(step: "Step") -> str:
         case "backoff":
             return _short(f"waited {record['seconds']:g} s: {record['reason']}")
         case "answer":
+            if record["said"] is None:
+                return _short(f"nobody could be asked: {record['prompt']}")
             return _short("a person accepted it" if not record["said"] else f"a person said: {record['said']}")
         case "file":
             return f"wrote {record['path']}" if record["path"] else "kept in the run's folder"
+        case "decision":
+            return _short(f"{record['decision']}: {_chosen(record['chosen'])}: {record['why']}")
+        case "inputs":
+            return _short(f"{record['crew']}: {record['values']}")
         case "join":
             return f"done: {', '.join(record['tasks'])}"
         case _:
             return ""
+
+
+def _chosen(chosen: Any) -> str:
+    return ", ".join(map(str, cast(list[Any], chosen))) if isinstance(chosen, list) else str(chosen)
 
 
 def _short(text: str, limit: int = 110) -> str:
@@ -233,11 +255,11 @@ def _short(text: str, limit: int = 110) -> str:
 
 
 @app.command()
-def costs(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+def costs(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Show what a run cost, by task and by model."""
     from runs.report import costs_of
 
-    row, folder, reader = _find(session(context), run_id)
+    row, folder, reader = find_in_journal(session(context), run_id)
     found = costs_of(reader, row, folder)
     if as_json:
         print_json(found)
@@ -261,7 +283,7 @@ def costs(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> 
 
 
 @app.command()
-def watch(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> None:
+def watch(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Follow a run under way in another terminal; ends when the run does. With --json, one document a line."""
     import json
 
@@ -269,7 +291,7 @@ def watch(context: typer.Context, run_id: str = _RUN, as_json: bool = _JSON) -> 
     from runs.store import find_run
 
     here = session(context)
-    row, folder, reader = _find(here, run_id)
+    row, folder, reader = find_in_journal(here, run_id)
     store, runs_folder = _open_store(here)
     assert store is not None
     seen: set[str] = set()
@@ -304,19 +326,19 @@ def _state_now(store: "RunStore", run_id: str, folder: Path) -> str:
 @app.command()
 def resume(
     context: typer.Context,
-    run_id: str = _RUN,
+    run_id: str = RUN,
     max_usd: str = typer.Option("", "--max-usd", help="Most US dollars, what was spent before included."),
     max_tokens: int = typer.Option(-1, "--max-tokens", help="Most tokens, in all.", show_default=False),
     max_model_calls: int = typer.Option(-1, "--max-model-calls", help="Most model calls, in all.", show_default=False),
     max_tool_calls: int = typer.Option(-1, "--max-tool-calls", help="Most tool calls, in all.", show_default=False),
     max_seconds: float = typer.Option(-1, "--max-seconds", help="Most seconds of work, in all.", show_default=False),
     accept_code_change: bool = typer.Option(False, "--accept-code-change", help="Go on although user code changed."),
-    as_json: bool = _JSON,
+    as_json: bool = JSON,
 ) -> None:
     """Go on with a run that was interrupted, failed, stopped at a ceiling or waits. What is done is not done again."""
     here = session(context)
     budget = read_budget(max_usd, max_tokens, max_model_calls, max_tool_calls, max_seconds)
-    row, _, reader = _find(here, run_id)
+    row, _, reader = find_in_journal(here, run_id)
     reader.close()
     with open_runner(here) as runner:
         raise typer.Exit(go_on(runner, here, row.run_id, budget, accept_code_change, as_json))

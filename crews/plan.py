@@ -1,71 +1,32 @@
-"""A crew, ready to run: order, agents, tools, models and ceilings resolved. The plan is the spec that a run carries."""
+"""A project's crew → a plan: order, agents, tools, models and ceilings resolved, placeholders filled."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
 
+from crews.planned import CrewPlan, Member, Plan, PlannedTask, Value, fill_crew
 from models.choose import Choice, choose_model
+from project.conditions import condition_state, condition_tasks
+from project.crew_texts import crew_agents, named_by
 from project.errors import AppError
-from project.fill import fill, fill_settings
-from project.inputs import find_crew
+from project.inputs import crew_inputs, find_crew
 from project.load import Project
-from project.spec import AgentSpec, BudgetSpec, CrewSpec, FieldSpec, ModelSpec, Spec, TaskSpec, ToolUse
+from project.names import HUMAN
+from project.spec import AgentSpec, BudgetSpec, CrewSpec, ManagerSpec
 
-_S = TypeVar("_S", TaskSpec, AgentSpec)
-
-
-class PlannedTask(Spec):
-    """One task with its placeholders filled and everything it refers to beside it."""
-
-    name: str
-    """Its key in tasks.yaml."""
-    task: TaskSpec
-    """The task."""
-    agent_name: str
-    """The agent's key in agents.yaml."""
-    agent: AgentSpec
-    """The agent."""
-    needs: list[str]
-    """Tasks whose outputs it reads, in order; it starts when they are done."""
-    tools: list[ToolUse]
-    """The tools it may call."""
-    contract: dict[str, FieldSpec] | None
-    """The contract's fields, where it has one."""
-    model: str
-    """A key of the plan's `models`."""
-
-
-class Plan(Spec):
-    """What one run does. Stored with the run, once; editing YAML never changes a run under way."""
-
-    crew: str
-    """The crew's name."""
-    inputs: dict[str, str | int | float]
-    """The run's inputs."""
-    tasks: list[PlannedTask]
-    """Tasks in the order of the crew; the last one's output is the result."""
-    models: dict[str, ModelSpec]
-    """The models used, by name."""
-    model_reasons: dict[str, str]
-    """Why each was chosen."""
-    budget: BudgetSpec
-    """Ceilings, the command line's already in place of the crew's."""
-    code: dict[str, str]
-    """User tool and guardrail files: path → sha256."""
-    project: str
-    """The project folder, absolute."""
-    project_digest: str
-    """Digest of the project's files as they were."""
-
-    @property
-    def offline(self) -> bool:
-        """Whether any of its models is the offline one."""
-        return any(model.model == "offline" for model in self.models.values())
+_PERSON = AgentSpec(role="Person", goal="Do what only a person can do", backstory="A person at the terminal.")
+_MANAGER = AgentSpec(
+    role="Manager",
+    goal="Get the work done by the right specialists, and make one result of it",
+    backstory=(
+        "You lead a small team. You say what is to be done and how one sees that it is done, cut it into few clear "
+        "pieces, give each to the member who is best at it, and never invent what the team did not deliver."
+    ),
+)
 
 
 def plan_crew(
     project: Project,
     crew_name: str,
-    inputs: Mapping[str, str | int | float],
+    inputs: Mapping[str, Value],
     environ: Mapping[str, str],
     *,
     model: str | None = None,
@@ -76,48 +37,118 @@ def plan_crew(
 
     Raises: AppError (exit 3) for an unknown crew, model or missing input.
     """
-    crew = find_crew(project, crew_name)
-    needs = find_needs(project, crew)
-    planned: list[PlannedTask] = []
-    models: dict[str, Choice] = {}
-    for name in crew.tasks:
-        task = _filled(project.tasks[name], inputs)
-        agent = _filled(project.agents[task.agent], inputs)
-        choice = choose_model(model, agent.llm, project.models, environ)
-        models[choice.name] = choice
-        tools = task.tools if task.tools is not None else agent.tools
-        contract = dict(project.contracts[task.output]) if isinstance(task.output, str) else task.output
-        planned.append(
-            PlannedTask(
-                name=name,
-                task=task,
-                agent_name=task.agent,
-                agent=agent,
-                needs=needs[name],
-                tools=tools,
-                contract=contract,
-                model=choice.name,
-            )
-        )
+    resolver = _Resolver(project, environ, model)
+    scope = fill_crew(resolver.crew(crew_name), inputs)
     return Plan(
-        crew=crew_name,
-        inputs=dict(inputs),
-        tasks=planned,
-        models={name: choice.spec for name, choice in models.items()},
-        model_reasons={name: choice.reason for name, choice in models.items()},
-        budget=merge_budgets(crew.budget, budget),
+        **{name: getattr(scope, name) for name in CrewPlan.model_fields},
+        models={name: choice.spec for name, choice in resolver.models.items()},
+        model_reasons={name: choice.reason for name, choice in resolver.models.items()},
+        crews=resolver.nested,
+        budget=merge_budgets(find_crew(project, crew_name).budget, budget),
         code=dict(code or {}),
         project=str(project.root),
         project_digest=project.digest,
     )
 
 
+class _Resolver:
+    """Resolves a crew and the crews it stands on; gathers the models they use."""
+
+    def __init__(self, project: Project, environ: Mapping[str, str], option: str | None) -> None:
+        self._project, self._environ, self._option = project, environ, option
+        self.models: dict[str, Choice] = {}
+        self.nested: dict[str, CrewPlan] = {}
+
+    def crew(self, name: str) -> CrewPlan:
+        """Resolve one crew; those it names go into `nested`."""
+        project = self._project
+        crew = find_crew(project, name)
+        members = {member: self._member(member) for member in _member_names(project, crew)}
+        needs = find_needs(project, crew)
+        planned = [self._task(task, needs[task], crew, members) for task in crew.tasks]
+        manager = (crew.manager or ManagerSpec()) if crew.process == "hierarchical" else None
+        stages = crew.crews or []
+        for other in [stage.crew for stage in stages] + [m.name for m in members.values() if m.kind == "crew"]:
+            if other not in self.nested:
+                self.nested[other] = self.crew(other)
+        return CrewPlan(
+            crew=name,
+            description=crew.description,
+            goal=crew.goal or "",
+            process=crew.process,
+            wanted=crew_inputs(project, name),
+            tasks=planned,
+            members=members,
+            workers=_workers(crew, members, planned, manager),
+            manager=manager,
+            manager_member=self._manager(manager) if manager else None,
+            stages=stages,
+            state=crew.state,
+        )
+
+    def _task(self, name: str, needs: list[str], crew: CrewSpec, members: Mapping[str, Member]) -> PlannedTask:
+        task = self._project.tasks[name]
+        contract = dict(self._project.contracts[task.output]) if isinstance(task.output, str) else task.output
+        after = [*condition_tasks(task), *_writers_before(self._project, crew, name)]
+        planned = PlannedTask(
+            name=name,
+            task=task,
+            agent_name="",
+            agent=_PERSON,
+            needs=needs,
+            after=[other for other in dict.fromkeys(after) if other not in needs],
+            tools=task.tools or [],
+            contract=contract,
+            model="",
+        )
+        return planned if task.agent is None else planned.given_to(members[task.agent])
+
+    def _member(self, name: str) -> Member:
+        if name == HUMAN:
+            return Member(name=name, kind="human", agent=_PERSON)
+        if name not in self._project.agents:
+            crew = self._project.crews[name]
+            goal = crew.goal or crew.description or f"What the crew {name} does"
+            return Member(name=name, kind="crew", agent=AgentSpec(role=f"Crew {name}", goal=goal, backstory="A crew."))
+        agent = self._project.agents[name]
+        return Member(name=name, agent=agent, model=self._model(agent.llm))
+
+    def _manager(self, spec: ManagerSpec) -> Member:
+        agent = self._project.agents[spec.agent] if spec.agent else _MANAGER
+        return Member(name=spec.agent or "manager", agent=agent, model=self._model(spec.model or agent.llm))
+
+    def _model(self, llm: str | None) -> str:
+        choice = choose_model(self._option, llm, self._project.models, self._environ)
+        self.models[choice.name] = choice
+        return choice.name
+
+
+def _member_names(project: Project, crew: CrewSpec) -> list[str]:
+    """Name everybody who may work in the crew, each once: its agents, then crews and people who act as one."""
+    named = [name for task in crew.tasks for name in named_by(project.tasks[task])]
+    named += (crew.agents or []) if crew.process == "hierarchical" else []
+    others = [name for name in named if name not in project.agents]
+    return list(dict.fromkeys([*crew_agents(crew, project.tasks, project.agents), *others]))
+
+
+def _workers(
+    crew: CrewSpec, members: Mapping[str, Member], tasks: Sequence[PlannedTask], manager: ManagerSpec | None
+) -> list[str]:
+    """Name those to whom work may be given: the crew's agents, or those who do its tasks."""
+    names = list(crew.agents or dict.fromkeys(task.agent_name for task in tasks if task.agent_name))
+    names += [task.agent_name for task in tasks if task.agent_name and task.agent_name not in names]
+    leading = {manager.agent, manager.reviewer} if manager is not None else set[str | None]()
+    return [name for name in dict.fromkeys(names) if name in members and name not in leading]
+
+
 def find_needs(project: Project, crew: CrewSpec) -> dict[str, list[str]]:
     """Say which outputs each task reads, as CrewAI means it.
 
     `context` lists them; without it a task reads all earlier ones, but an asynchronous task not those that run
-    asynchronously beside it.
+    asynchronously beside it. A manager's given tasks read only what `context` lists.
     """
+    if crew.process == "hierarchical":
+        return {name: list(project.tasks[name].context or []) for name in crew.tasks}
     needs: dict[str, list[str]] = {}
     finished: list[str] = []
     pending: list[str] = []
@@ -132,6 +163,14 @@ def find_needs(project: Project, crew: CrewSpec) -> dict[str, list[str]]:
         needs[name] = list(finished) if task.context is None else list(task.context)
         finished.append(name)
     return needs
+
+
+def _writers_before(project: Project, crew: CrewSpec, name: str) -> list[str]:
+    """Name the earlier tasks that write state which the task or its conditions read: it waits for them."""
+    task = project.tasks[name]
+    reads = {*task.reads, *condition_state(task)}
+    earlier = crew.tasks[: crew.tasks.index(name)]
+    return [other for other in earlier if reads.intersection(project.tasks[other].writes)]
 
 
 def find_waves(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -150,26 +189,3 @@ def find_waves(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:
 def merge_budgets(crew: BudgetSpec, option: BudgetSpec | None) -> BudgetSpec:
     """Put the ceilings of the command line in place of the crew's."""
     return crew if option is None else crew.model_copy(update=option.model_dump(exclude_none=True))
-
-
-def _filled(spec: _S, inputs: Mapping[str, str | int | float]) -> _S:
-    changes: dict[str, Any] = {}
-    for name in _TEXT_FIELDS[type(spec)]:
-        text = getattr(spec, name)
-        if text is not None:
-            changes[name] = fill(text, inputs)
-    if isinstance(spec, TaskSpec):
-        changes["guardrails"] = [
-            rule.model_copy(update={"text": fill(rule.text, inputs)}) if rule.text else rule for rule in spec.guardrails
-        ]
-    if spec.tools:
-        changes["tools"] = [
-            use.model_copy(update={"settings": fill_settings(use.settings, inputs)}) for use in spec.tools
-        ]
-    return spec.model_copy(update=changes)
-
-
-_TEXT_FIELDS: dict[type[Spec], tuple[str, ...]] = {
-    AgentSpec: ("role", "goal", "backstory"),
-    TaskSpec: ("description", "expected_output", "output_file"),
-}

@@ -65,7 +65,7 @@ def read_fields(node: Node, findings: Findings) -> dict[str, FieldSpec] | None:
 
 def _read_field(node: Node, findings: Findings) -> FieldSpec | None:
     if isinstance(node.value, str):
-        kind = _read_type(node, findings)
+        kind = read_type(node, findings)
         if kind in ("object", "list[object]"):
             findings.wrong(
                 node.here(), f"`{kind}` needs its fields", f'write `{{type: "{kind}", fields: {{title: str}}}}`'
@@ -88,10 +88,11 @@ def _read_field(node: Node, findings: Findings) -> FieldSpec | None:
 
 
 def _long_form() -> Grammar:
-    return Grammar("a field", {"type": _read_type, "choices": _read_choices, "fields": _read_inner})
+    return Grammar("a field", {"type": read_type, "choices": _read_choices, "fields": _read_inner})
 
 
-def _read_type(node: Node, findings: Findings) -> str | None:
+def read_type(node: Node, findings: Findings) -> str | None:
+    """Read the name of a type; the node is a text."""
     kind = cast(str, node.value).replace(" ", "")
     if kind in FIELD_TYPES:
         return kind

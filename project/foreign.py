@@ -79,19 +79,20 @@ _CONTRACT = _refused(
 )
 _MEMORY = _later("agents have no memory beyond their run", "take the key out; outputs reach later tasks by `context:`")
 _KNOWLEDGE = _later("knowledge bases", "give the agent the tool `search_documents` with a folder")
-_PLANNING = _later("agents that plan before they work", "add a task for a planner and name it in `context:`")
+_PLANNING = _later(
+    "agents that plan all their work", "write `refine: true` at a task: its agent plans first, then checks itself"
+)
 _FILES = _later("pictures and other files as input of a model", "hand texts over by a tool or an input of type `file`")
 _TRAINING = _refused("Muster does not train agents on pickled feedback")
 _PAGES = "large tool results are cut with a note and read by page"
 _NO_CODE = "agents run no code of their own, nor do they in CrewAI 1.15"
 _PLATFORM = "it needs CrewAI's hosted platform"
-_REASONING_LIMIT = _later("agents that plan before they work", "take the key out")
+_REASONING_LIMIT = _later("agents that plan all their work", "take the key out")
 
 AGENT_KEYS: Mapping[str, Foreign] = {
     "verbose": _VERBOSE,
     "cache": _CACHE,
     "max_rpm": _MAX_RPM,
-    "allow_delegation": _different("not yet, the agent works alone"),
     "max_retry_limit": _different("failed calls are asked again by `max_attempts` of the model, never a whole task", 2),
     "respect_context_window": Foreign("different", f"always kept: {_PAGES}", harmless=(None, True)),
     "use_better_compaction": Foreign("different", _PAGES, harmless=(None, True)),
@@ -151,18 +152,9 @@ TASK_KEYS: Mapping[str, Foreign] = {
     "tool_failure_policy": _FAILED_TOOL,
     "allow_crewai_trigger_context": _refused(_PLATFORM, "declare what a trigger would bring as an input of the crew"),
     "security_config": _SECURITY,
-    "condition": _later("tasks that run on a condition"),
-    "when": _later("tasks that run on a condition"),
-    "for_each": _later("tasks that run once for each entry of a list"),
-    "review": _later("review by another agent", "add a task for the reviewer"),
-    "candidates": _later("several candidates for one output"),
-    "judge": _later("several candidates for one output"),
-    "fallback": _later("another task in the place of a failed one"),
-    "retry": _later("trying a whole task again", "set `max_attempts` of the model or `guardrail_max_retries`"),
-    "min_confidence": _later("confidence of outputs"),
+    "condition": _refused("YAML names no Python to ask", "write it as `when:`, such as `when: outputs.check.urgent`"),
+    "fallback": _later("another task in the place of a failed one", "name other agents under `retry: {agents: [...]}`"),
     "budget": _later("ceilings of single tasks", "set `budget:` of the crew"),
-    "reads": _later("declared state", "name the tasks whose outputs are read under `context:`"),
-    "writes": _later("declared state", "describe the output under `output:`"),
     **dict.fromkeys(
         (
             "id", "used_tools", "tools_errors", "delegations", "prompt_context", "processed_by_agents", "retry_count",
@@ -171,8 +163,6 @@ TASK_KEYS: Mapping[str, Foreign] = {
         _RUNTIME,
     ),
 }  # fmt: skip
-
-_HIERARCHY = _later("crews led by a manager", "give every task its `agent`, with `process: sequential`")
 
 CREW_KEYS: Mapping[str, Foreign] = {
     "name": _different("the crew is called by its key in this file"),
@@ -202,12 +192,8 @@ CREW_KEYS: Mapping[str, Foreign] = {
     "skills": _later("skill folders", "put what the agents must know into their `backstory`"),
     "planning": _PLANNING,
     "planning_llm": _PLANNING,
-    "manager": _HIERARCHY,
-    "manager_llm": _HIERARCHY,
-    "manager_agent": _HIERARCHY,
     "deliver": _later("delivery of results", "use `output_file` of the last task"),
     "deadline_seconds": _later("deadlines", "use `max_seconds` under `budget:`"),
-    "crews": _later("pipelines of crews", "list all tasks in one crew"),
     **dict.fromkeys(
         (
             "id", "entity_type", "usage_metrics", "token_usage", "task_execution_output_json_files", "execution_logs",
@@ -248,6 +234,3 @@ FILES: Mapping[str, Foreign] = {
     "schedules.yaml": _later("schedules", "comment the file out, or remove it; cron can start `muster run`"),
 }
 """Files of config/ that a later release reads. With nothing in them but comments they may stand there."""
-
-PROCESSES: Mapping[str, Foreign] = {"hierarchical": _HIERARCHY}
-"""Values of `process:` that a later release takes."""

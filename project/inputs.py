@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from project.crew_texts import inputs_of
 from project.errors import AppError, ConfigErrors, Problem
 from project.hints import quoted, suggest
 from project.load import Project
-from project.references import crew_texts
 from project.spec import CrewSpec, InputSpec
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -23,14 +23,12 @@ Value = str | int | float
 def crew_inputs(project: Project, crew: str) -> dict[str, InputSpec]:
     """Return the inputs of a crew: those that it lists, then each other placeholder of its texts, a required text.
 
+    A pipeline has those of its crews, too, that it does not map. What conditions name is no input by that alone.
+
     Raises: AppError (exit 3) for an unknown crew.
     """
-    spec = find_crew(project, crew)
-    inputs = dict(spec.inputs)
-    for _, _, _, names in crew_texts(spec, project.tasks, project.agents):
-        for name in names:
-            inputs.setdefault(name, InputSpec())
-    return inputs
+    find_crew(project, crew)
+    return inputs_of(crew, project.crews, project.tasks, project.agents)
 
 
 def read_inputs(project: Project, crew: str, given: Mapping[str, str], cwd: Path) -> dict[str, Value]:
@@ -41,11 +39,17 @@ def read_inputs(project: Project, crew: str, given: Mapping[str, str], cwd: Path
 
     Raises: ConfigErrors (exit 3) naming everything that is missing, unknown or wrong.
     """
-    specs = crew_inputs(project, crew)
+    return read_values(crew_inputs(project, crew), crew, given, project.root, cwd)
+
+
+def read_values(
+    specs: Mapping[str, InputSpec], crew: str, given: Mapping[str, str], root: Path, cwd: Path
+) -> dict[str, Value]:
+    """Return the value of every input of `specs`, as `read_inputs` does for a crew of a project."""
     problems = [_unknown(name, crew, specs) for name in given if name not in specs]
     values: dict[str, Value] = {}
     for name, spec in specs.items():
-        value = _read(name, spec, given, project.root, cwd)
+        value = _read(name, spec, given, root, cwd)
         if isinstance(value, Problem):
             problems.append(value)
         else:

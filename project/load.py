@@ -10,13 +10,17 @@ from typing import TypeVar
 from project.checks import Findings, Note
 from project.code import Scan, code_hashes, crewai_tool_names, read_code
 from project.declaration import GuardrailDeclaration, ToolDeclaration
-from project.entries import read_agents, read_contracts, read_crews, read_models, read_tasks
+from project.entries import read_agents, read_contracts
+from project.entries_crews import read_crews
+from project.entries_models import read_models
+from project.entries_tasks import read_tasks
 from project.errors import AppError, ConfigErrors, Problem, Where
 from project.foreign import FILES
 from project.leaks import find_leaks, redact
 from project.names import Names
+from project.parts import Parts
 from project.reader import Node, parse_yaml, read_file
-from project.references import Parts, check_crews
+from project.references import check_crews
 from project.rules import RULES
 from project.spec import AgentSpec, CrewSpec, FieldSpec, ModelSpec, TaskSpec
 
@@ -120,6 +124,7 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         tasks=_keys("tasks.yaml", reading),
         models=None if "models.yaml" in reading.unreadable else list(models),
         contracts=_keys("contracts.yaml", reading),
+        crews=_keys("crews.yaml", reading),
         tools=tools.tools,
         guardrails=guardrails.guardrails,
         crewai_tools=crewai_tools,
@@ -131,7 +136,8 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
     crews = _entries(lambda tree, found: read_crews(tree, names, found), "crews.yaml", reading)
     if "crews.yaml" not in reading.trees and "crews.yaml" not in reading.unreadable:
         crews = {"default": CrewSpec(tasks=list(tasks))}
-    check_crews(Parts(agents, tasks, crews, reading.trees), findings)
+    known = "crews.yaml" not in reading.unreadable and len(crews) >= len(_keys("crews.yaml", reading) or ())
+    check_crews(Parts(agents, tasks, crews, reading.trees, contracts, known), findings)
     notes = _finish(reading)
     return Project(
         root=root,

@@ -6,26 +6,38 @@ from pathlib import Path
 from typing import Any
 
 from project.contracts import FIELD_TYPES
+from project.expressions import MOST_CHARACTERS
 from project.foreign import AGENT_KEYS, CREW_KEYS, MODEL_KEYS, TASK_KEYS, Foreign
-from project.names import ENTRY_NAME, INPUT_NAME, MODEL_NAME
+from project.names import ENTRY_NAME, INPUT_NAME, MODEL_NAME, STATE_NAME
 from project.rules import RULES
 from project.spec import (
     AgentSpec,
     BudgetSpec,
+    CandidatesSpec,
     CrewSpec,
     FieldSpec,
+    ForEachSpec,
     InputSpec,
+    JudgeSpec,
+    ManagerSpec,
     ModelSpec,
     PriceSpec,
+    RefineSpec,
+    RetrySpec,
+    ReviewSpec,
     Spec,
+    StageSpec,
+    StateSpec,
     TaskSpec,
 )
+from project.uses import GATES
 
 _Schema = dict[str, Any]
 
 _NULL: _Schema = {"type": "null"}
 _TEXT: _Schema = {"type": "string", "minLength": 1}
 _TEXTS: _Schema = {"type": "array", "items": _TEXT}
+_CONDITION: _Schema = _TEXT | {"maxLength": MOST_CHARACTERS}
 
 
 def make_schemas() -> dict[str, _Schema]:
@@ -33,7 +45,7 @@ def make_schemas() -> dict[str, _Schema]:
     return {
         "agents": _file("Agents", AgentSpec, AGENT_KEYS, {"tools": _tools()}),
         "tasks": _file("Tasks", TaskSpec, TASK_KEYS, _task_keys(), ("guardrail",), fields=True),
-        "crews": _file("Crews", CrewSpec, CREW_KEYS, _crew_keys()),
+        "crews": _crews(),
         "models": _models(),
         "contracts": _contracts(),
     }
@@ -92,12 +104,26 @@ def _contracts() -> _Schema:
 
 def _task_keys() -> dict[str, _Schema]:
     guardrail = _guardrail()
-    return {
+    criteria = {"criteria": {"anyOf": [_TEXT, _TEXTS, _NULL]}}
+    by_agent = {
+        key: _short(_TEXT, _object(spec, keys=criteria)) for key, spec in (("review", ReviewSpec), ("judge", JudgeSpec))
+    }
+    return by_agent | {
+        "agent": {"anyOf": [_TEXT, _NULL]},
         "context": {"anyOf": [_TEXTS, _NULL]},
         "tools": _tools(),
         "guardrails": {"anyOf": [{"type": "array", "items": guardrail}, guardrail, _NULL]},
         "guardrail": {"description": "CrewAI's way to write one guardrail.", "anyOf": [guardrail, _NULL]},
         "output": {"anyOf": [_TEXT, _fields(), _NULL]},
+        "when": {"anyOf": [_CONDITION, _NULL]},
+        "for_each": _short(_CONDITION, _object(ForEachSpec, keys={"items": _CONDITION})),
+        "refine": _short({"type": "boolean"}, _object(RefineSpec, keys=criteria)),
+        "candidates": _short(
+            _number(CandidatesSpec, "count"),
+            {"type": "array", "items": _TEXT, "minItems": 2, "maxItems": 8, "uniqueItems": True},
+            _object(CandidatesSpec),
+        ),
+        "retry": _short(_number(RetrySpec, "attempts"), _object(RetrySpec)),
     }
 
 
@@ -109,7 +135,43 @@ def _crew_keys() -> dict[str, _Schema]:
         "propertyNames": {"pattern": f"^{INPUT_NAME.pattern}$"},
         "additionalProperties": {"anyOf": [_NULL, value, long_form]},
     }
-    return {"inputs": {"anyOf": [inputs, _NULL]}, "budget": {"anyOf": [_object(BudgetSpec), _NULL]}}
+    mapping = {"type": "object", "additionalProperties": value}
+    stage = {"anyOf": [_TEXT, _object(StageSpec, keys={"inputs": {"anyOf": [mapping, _NULL]}})]}
+    state: _Schema = {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{STATE_NAME.pattern}$"},
+        "additionalProperties": {"anyOf": [{"enum": list(FIELD_TYPES)}, _object(StateSpec)]},
+    }
+    return {
+        "goal": {"anyOf": [_TEXT, _NULL]},
+        "manager": _short(_TEXT, _object(ManagerSpec)),
+        "manager_agent": {"description": "CrewAI's way to write `agent` of `manager`.", "anyOf": [_TEXT, _NULL]},
+        "manager_llm": {"description": "CrewAI's way to write `model` of `manager`.", "anyOf": [_TEXT, _NULL]},
+        "crews": {"anyOf": [{"type": "array", "items": stage, "minItems": 1}, _NULL]},
+        "state": {"anyOf": [state, _NULL]},
+        "inputs": {"anyOf": [inputs, _NULL]},
+        "budget": {"anyOf": [_object(BudgetSpec), _NULL]},
+    }
+
+
+def _crews() -> _Schema:
+    """Of the keys that exclude each other, an editor shows only what is sure: what a crew cannot do without."""
+    schema = _file("Crews", CrewSpec, CREW_KEYS, _crew_keys(), ("manager_agent", "manager_llm"))
+    hierarchical = {"required": ["process"], "properties": {"process": {"const": "hierarchical"}}}
+    planned = {"anyOf": [{"required": [key]} for key in ("tasks", "goal", "crews")]}
+    listed = {"anyOf": [{"required": [key]} for key in ("tasks", "crews")]}
+    schema["additionalProperties"] |= {"if": hierarchical, "then": planned, "else": listed}
+    return schema
+
+
+def _short(*forms: _Schema) -> _Schema:
+    return {"anyOf": [*forms, _NULL]}
+
+
+def _number(model: type[Spec], name: str) -> _Schema:
+    """Return the bounds of a number that may stand for a whole mapping."""
+    properties = model.model_json_schema()["properties"][name]
+    return {key: value for key, value in properties.items() if key in ("type", "minimum", "maximum")}
 
 
 def _tools() -> _Schema:
@@ -129,15 +191,24 @@ def _tools() -> _Schema:
 
 
 def _guardrail() -> _Schema:
+    """An entry is a text, or one rule, text or function, with or without a gate."""
     rules = {name: {"description": rule.description, **rule.schema} for name, rule in RULES.items()}
-    rule: _Schema = {
+    written_out = {
+        "text": _TEXT | {"description": "A demand in plain language, judged by a model."},
+        "function": _TEXT | {"description": "A `@guardrail` function of the project."},
+    }
+    gate = {"description": "What a broken one does.", "enum": [*GATES, None]}
+    entry: _Schema = {
         "type": "object",
-        "properties": rules,
+        "properties": written_out | rules | {"gate": gate},
         "additionalProperties": False,
         "minProperties": 1,
-        "maxProperties": 1,
+        "maxProperties": 2,
+        "if": {"required": ["gate"]},
+        "then": {"minProperties": 2},
+        "else": {"maxProperties": 1},
     }
-    return {"anyOf": [_TEXT, rule]}
+    return {"anyOf": [_TEXT, entry]}
 
 
 def _fields() -> _Schema:

@@ -44,6 +44,9 @@ class FieldSpec(Spec):
     """Greatest value of a number, greatest length of a list."""
 
 
+Gate = Literal["fail", "revise", "warn"]
+
+
 class GuardrailSpec(Spec):
     """One check of a task's output. Exactly one of `rule`, `function`, `text` is set."""
 
@@ -55,6 +58,68 @@ class GuardrailSpec(Spec):
     """A `@guardrail` function of the project."""
     text: str | None = None
     """A demand in plain language, judged by a model."""
+    gate: Gate = "revise"
+    """What a broken one does: `fail` the task, send it back to be revised, or only `warn`."""
+
+
+class ForEachSpec(Spec):
+    """A task done once for each entry of a list; `{item}` and `{item.field}` stand for the entry in its texts."""
+
+    items: str
+    """CEL expression over `inputs`, `outputs` and `state` that gives a list."""
+    width: int = Field(default=4, ge=1, le=32)
+    """Entries worked at side by side."""
+    on_failure: Literal["continue", "fail"] = "continue"
+    """`continue`: the others are kept and the result is marked partial; `fail`: the task fails."""
+
+
+class ReviewSpec(Spec):
+    """Review of a task's output by another agent, whose findings go back to the writer."""
+
+    by: str
+    """Who reviews: a name in agents.yaml."""
+    criteria: list[str] = []
+    """What is looked at. Empty: the task's description and expected output."""
+    max_rounds: int = Field(default=2, ge=1, le=10)
+    """How often the writer may revise; it ends earlier when nothing improves."""
+    if_not_approved: Literal["fail", "keep"] = "fail"
+    """`keep`: the version with the best score is kept and the result is marked partial."""
+
+
+class RefineSpec(Spec):
+    """One agent that plans, acts, checks its own work and refines it."""
+
+    criteria: list[str] = []
+    """What it checks. Empty: the task's description and expected output."""
+    max_rounds: int = Field(default=2, ge=1, le=10)
+    """How often it may refine; it ends earlier when nothing improves."""
+
+
+class CandidatesSpec(Spec):
+    """Independent proposals for one output; a judge, who does not know whose they are, chooses."""
+
+    count: int = Field(default=3, ge=2, le=8)
+    """How many."""
+    agents: list[str] = []
+    """Who makes them, in turn. Empty: the task's agent makes all."""
+
+
+class JudgeSpec(Spec):
+    """Who chooses among candidates."""
+
+    by: str
+    """A name in agents.yaml."""
+    criteria: list[str] = []
+    """What decides. Empty: the task's description and expected output."""
+
+
+class RetrySpec(Spec):
+    """What happens when the task fails, or its confidence is below `min_confidence`."""
+
+    attempts: int = Field(default=2, ge=1, le=10)
+    """Attempts in all, the first one included."""
+    agents: list[str] = []
+    """Who makes the further attempts, in turn. Empty: the task's agent again."""
 
 
 class AgentSpec(Spec):
@@ -70,6 +135,10 @@ class AgentSpec(Spec):
     """A name in models.yaml or `provider/model`. Unset: `default` of models.yaml."""
     tools: list[ToolUse] = []
     """Tools the agent may call in its tasks."""
+    allow_delegation: bool = False
+    """True: it may ask the other agents of its crew to do a part, and goes on with their answer."""
+    handoffs: list[str] = []
+    """Agents to whom it may hand a task over for good."""
     max_iter: int = Field(default=25, ge=1, le=500)
     """Model calls in one task before the agent must give its best answer."""
     max_execution_time: int | None = Field(default=None, ge=1)
@@ -95,8 +164,8 @@ class TaskSpec(Spec):
     """What is to be done; `{input}` placeholders are filled."""
     expected_output: str
     """What a good result looks like; the agent reads it."""
-    agent: str
-    """Who does it: a name in agents.yaml."""
+    agent: str | None = None
+    """Who does it: a name in agents.yaml, a crew, or `human`. Only a manager's task may leave it out."""
     context: list[str] | None = None
     """Tasks whose outputs are read. Unset: all earlier tasks of the crew; `[]`: none."""
     tools: list[ToolUse] | None = None
@@ -121,6 +190,28 @@ class TaskSpec(Spec):
     """Seconds for the task; waiting for a person does not count."""
     offline: Recipe | None = None
     """What the offline model does in this task. Unset: it decides by the task's words."""
+    when: str | None = None
+    """CEL condition over `inputs`, `outputs` and `state`; false: the task is skipped."""
+    for_each: ForEachSpec | None = None
+    """Do the task once for each entry of a list; results stay in the list's order."""
+    review: ReviewSpec | None = None
+    """Another agent reviews the output."""
+    refine: RefineSpec | None = None
+    """The agent plans first, then checks and refines its own output."""
+    candidates: CandidatesSpec | None = None
+    """Several independent proposals; needs `judge`."""
+    judge: JudgeSpec | None = None
+    """Who chooses among the candidates."""
+    retry: RetrySpec | None = None
+    """Further attempts at the whole task."""
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    """Least confidence, 0 to 1; an output below it counts as failed."""
+    check_goal: bool = False
+    """True: the output is checked against the crew's goal, so that drift from it is caught here."""
+    reads: list[str] = []
+    """State of the crew that the task may read; it is shown to its agent."""
+    writes: list[str] = []
+    """State of the crew that the task sets: fields of its `output` of the same name."""
 
 
 class InputSpec(Spec):
@@ -149,17 +240,68 @@ class BudgetSpec(Spec):
     """Seconds of work; waiting for a person does not count."""
 
 
+class ManagerSpec(Spec):
+    """Who leads a hierarchical crew, and how. Written as a name, it is an agent or a model."""
+
+    agent: str | None = None
+    """The manager's role: a name in agents.yaml. Unset: a role of Muster's own."""
+    model: str | None = None
+    """The manager's model: a name in models.yaml or `provider/model`. Unset: its agent's, else `default`."""
+    review_plan: bool = False
+    """True: a person sees and may edit the plan before any of it is run."""
+    max_subtasks: int = Field(default=12, ge=1, le=50)
+    """Most subtasks of a plan."""
+    max_attempts: int = Field(default=2, ge=1, le=5)
+    """Attempts at a subtask, each by another able agent where there is one, before it is planned anew once."""
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    """Least confidence of a subtask's output, 0 to 1; below it the subtask goes to another agent."""
+    reviewer: str | None = None
+    """Agent that reviews every subtask's output, after the rules."""
+    aggregate: Literal["concatenate", "summarize", "rank", "synthesize"] = "synthesize"
+    """How the outputs become the result."""
+    on_failure: Literal["ask", "partial", "fail"] = "ask"
+    """What becomes of a subtask that nobody could do: `ask` a person (with nobody there: partial), partial, or fail."""
+
+
+class StateSpec(Spec):
+    """One named piece of a crew's state."""
+
+    type: FieldType = "str"
+    """Type of the value."""
+    description: str = ""
+    """What it holds; agents that read it see this."""
+    merge: Literal["append", "union", "sum", "min", "max"] | None = None
+    """How values of tasks side by side become one. Unset: one task at a time may write it; the later one counts."""
+
+
+class StageSpec(Spec):
+    """One crew of a pipeline."""
+
+    crew: str
+    """A name in crews.yaml."""
+    inputs: dict[str, str | int | float] = {}
+    """Inputs of the crew: texts in which `{input}`, `{crew}` and `{crew.field}` are filled. Others by name."""
+
+
 class CrewSpec(Spec):
-    """Agents and tasks with a process."""
+    """Agents and tasks with a process, or crews in order."""
 
     description: str = ""
     """What the crew is for; shown by `muster crews`."""
-    process: Literal["sequential"] = "sequential"
-    """How the work is walked."""
+    goal: str | None = None
+    """What the crew is to reach; `{input}` placeholders are filled. A manager plans from it."""
+    process: Literal["sequential", "hierarchical"] = "sequential"
+    """How the work is walked: in the order of the tasks, or as a manager plans it."""
     agents: list[str] | None = None
-    """Agents of the crew. Unset: those its tasks name."""
-    tasks: list[str]
-    """Tasks in order; the last one's output is the result."""
+    """Agents of the crew, or crews that act as one. Unset: those its tasks name."""
+    tasks: list[str] = []
+    """Tasks in order; the last one's output is the result. A manager's crew may do with a goal."""
+    manager: ManagerSpec | None = None
+    """Who leads a hierarchical crew."""
+    crews: list[StageSpec] | None = None
+    """Crews in order, in place of tasks: a pipeline. The last one's result is the result."""
+    state: dict[str, StateSpec] = {}
+    """Named state that tasks read and write."""
     inputs: dict[str, InputSpec] = {}
     """Inputs by name. A placeholder that is not listed here is a required text."""
     budget: BudgetSpec = BudgetSpec()

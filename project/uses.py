@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from project.checks import Findings
+from project.checks import Findings, expect_text
 from project.declaration import HANDED
 from project.hints import listed, quoted, shown, suggest
 from project.names import Names
 from project.reader import Node
 from project.rules import RULES
-from project.spec import GuardrailSpec, ToolUse
+from project.spec import Gate, GuardrailSpec, ToolUse
+
+GATES: tuple[str, ...] = get_args(Gate)
+"""What a broken guardrail may do."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOOL_FORMS = "write `- name`, or `- name: {argument: value}`"
@@ -128,11 +131,49 @@ def _read_guardrail(node: Node, names: Names, findings: Findings) -> GuardrailSp
         what = f"a guardrail must be a rule, a function or a text, got {node.got()}"
         findings.wrong(node.here(), what, _GUARDRAIL_FORMS)
         return None
-    if len(node.entries) > 1:
-        fix = "begin every rule with its own `- `, and put texts with `: ` in quotes"
-        findings.wrong(node.here(), f"one rule an entry, got {len(node.entries)} keys", fix)
+    entries = {key: child for key, child in node.entries.items() if key != "gate"}
+    if not entries:
+        findings.wrong(node.here(), "a gate without a guardrail", "write `- words: {max: 300}` with `gate:` below it")
         return None
-    name, setting = next(iter(node.entries.items()))
+    if len(entries) > 1:
+        fix = "begin every rule with its own `- `, and put texts with `: ` in quotes"
+        findings.wrong(node.here(), f"one rule an entry, got {len(entries)} keys", fix)
+        return None
+    (name, setting), gate = next(iter(entries.items())), _read_gate(node.entries.get("gate"), findings)
+    if name in ("text", "function") and name not in RULES:
+        spec = _read_written_out(name, setting, names, findings)
+    else:
+        spec = _read_rule(name, setting, names, findings)
+    return spec.model_copy(update={"gate": gate}) if spec is not None and gate is not None else spec
+
+
+def _read_gate(node: Node | None, findings: Findings) -> str | None:
+    if node is None or node.value is None:
+        return None
+    if node.value in GATES and isinstance(node.value, str):
+        return node.value
+    fix = suggest(str(node.value), GATES, "gates")
+    findings.wrong(node.here(), f"must be one of {', '.join(GATES)}; got {node.got()}", fix)
+    return None
+
+
+def _read_written_out(key: str, node: Node, names: Names, findings: Findings) -> GuardrailSpec | None:
+    """Read `text:` or `function:`, the long forms of an entry that is no rule."""
+    text = expect_text(node, findings)
+    if text is None:
+        return None
+    if key == "text":
+        return GuardrailSpec(text=text.strip())
+    if text in names.guardrails or text in names.doubtful:
+        return GuardrailSpec(function=text)
+    nothing = "write a function with `@guardrail` in guardrails/"
+    findings.wrong(
+        node.here(), f"unknown function {quoted(text)}", suggest(text, list(names.guardrails), "functions", nothing)
+    )
+    return None
+
+
+def _read_rule(name: str, setting: Node, names: Names, findings: Findings) -> GuardrailSpec | None:
     if name not in RULES:
         fix = suggest(name, list(RULES), "rules")
         if " " in name:

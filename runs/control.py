@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import muster
-from crews.plan import Plan, merge_budgets
+from crews.plan import merge_budgets
+from crews.planned import Plan
 from models.make import Model, make_model
 from models.prices import find_price
 from project.code import code_hashes
@@ -30,6 +31,7 @@ from runs.locks import RunLock, holder
 from runs.report import JournalSource, spent_in
 from runs.state import Event, Parked, Question, RunState
 from runs.store import RunRow, RunStore, find_run
+from runs.toolbox import load_code
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 _GRACE_SECONDS = 10.0
@@ -47,6 +49,8 @@ class Outcome:
     output: str = ""
     reason: str = ""
     fix: str = ""
+    partial: tuple[str, ...] = ()
+    """What the output lacks."""
 
 
 @dataclass
@@ -213,7 +217,8 @@ class Runner:
 
     def _succeeded(self, run: RunState) -> Outcome:
         result = self._engine.result(run.run_id)  # the workflow has returned; its outcome is being written
-        return Outcome(run.run_id, "succeeded", unpack(result, run.folder)["output"])
+        found = unpack(result, run.folder)
+        return Outcome(run.run_id, "succeeded", found["output"], partial=tuple(found["partial"]))
 
     def _park(self, run: RunState) -> Outcome:
         stop = run.outcome or Parked("interrupted", run.stopping)
@@ -261,7 +266,7 @@ class Runner:
             prices={name: (price, source) for name, (price, source) in prices.items()},
         )
         _check_prices(run)
-        workflow.load_code(run)
+        load_code(run)
         return run
 
     def _make_models(self, plan: Plan) -> dict[str, Model]:
@@ -280,12 +285,14 @@ class Runner:
 def _keep_outputs(run: RunState) -> None:
     """Lay the outputs of the finished tasks into the run's folder, for people; the journal is what counts."""
     folder = run.folder / "outputs"
-    for planned in run.plan.tasks:
-        if planned.name in run.results:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            path = folder / f"{planned.name}.{'md' if planned.contract is None else 'json'}"
-            path.write_text(f"{unpack(run.results[planned.name], run.folder)['output']}\n", encoding="utf-8")
-            path.chmod(0o600)
+    for path, packed in run.results.items():
+        result = unpack(packed, run.folder)
+        if not result.get("output") or result.get("piece"):
+            continue
+        folder.mkdir(mode=0o700, exist_ok=True)
+        file = folder / f"{path}.{'json' if result.get('json') else 'md'}"
+        file.write_text(f"{result['output']}\n", encoding="utf-8")
+        file.chmod(0o600)
 
 
 def _hand_over(execution: _Execution, question: Question) -> str:

@@ -25,7 +25,7 @@ from runs.rows import Recorded, StepRow
 
 _R = TypeVar("_R")
 
-JOURNAL_FORMAT = "1"
+JOURNAL_FORMAT = "2"
 """Version of names, order and shape of steps. Only runs of the same format are executed."""
 
 _APP = "muster"
@@ -86,6 +86,17 @@ def find(workflow_id: str) -> Recorded | None:
     # In an empty context: inside a workflow DBOS would make the look-up one of its steps.
     status = contextvars.Context().run(DBOS.get_workflow_status, workflow_id)
     return _recorded(status) if status is not None else None
+
+
+def steps_of(workflow_id: str) -> list[StepRow]:
+    """Return what a workflow and its children have journaled. No step, wherever it is called."""
+    return contextvars.Context().run(_steps_of, workflow_id)
+
+
+def _steps_of(workflow_id: str) -> list[StepRow]:
+    found = DBOS.list_workflows(workflow_id_prefix=workflow_id, load_input=False, load_output=False)
+    ids = sorted(item.workflow_id for item in found if _belongs(item.workflow_id, workflow_id))
+    return [row for one in ids for row in _step_rows(one, DBOS.list_workflow_steps(one))]
 
 
 def _refuse_pickles() -> None:

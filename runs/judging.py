@@ -3,16 +3,17 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from crews.plan import PlannedTask
 from models.make import clean
 from models.offline.respond import NEEDS_MODEL
 from project.spec import GuardrailSpec
+from runs.reviewing import Reviewer
 from runs.seams import Guard
-from runs.state import Parked, Question, RunState
+from runs.state import Parked, Question
+from runs.unit import Unit, evidence_for
 from tasks.contracts import ask_again, canonical, read_contract
 from tasks.guardrails import check_rule, is_empty
 
@@ -22,20 +23,29 @@ Sources = Callable[[str], "str | None"]
 _JUDGE_PROMPT = """You check a text against one demand. Judge only that demand, strictly and by what the text says.
 Reply with exactly one JSON object: {"passed": true or false, "reasons": ["what is wrong, where", ...]}"""
 _JUDGE_TRIES = 3
+_CONFIDENCE = re.compile(
+    r"\n[ \t*_]*confidence[ \t*_]*[:=][ \t*_]*(\d{1,3}(?:\.\d{1,6})?)[ \t]*(%?)[ \t*_.]*\s*\Z", re.I
+)
+_HELD_AGAINST_EVIDENCE = ("supported", "claimed_calls")
 
 
 @dataclass
 class Judge:
     """The judge of one task. `guard` is its own lane: a guardrail's model calls stand apart from the agent's."""
 
-    run: RunState
-    planned: PlannedTask
+    unit: Unit
     guard: Guard
-    functions: Mapping[str, Callable[[str], str]]
     sources: Sources
     offline: bool
+    reviewer: Reviewer | None = None
+    tools: Sequence[str] = ()
+    """Names of the tools that the agent could call."""
     accepted: str = ""
     checks: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    partial: list[str] = field(default_factory=list[str])
+    """What the accepted answer lacks."""
+    said_confidence: float | None = None
+    """What the agent itself said of it, 0 to 1."""
     _round: int = 0
     _rejections: int = 0
     _asked: int = 0
@@ -46,81 +56,108 @@ class Judge:
         Raises: Parked when the answers are used up, or when a person is to be asked and there is none.
         """
         self._round += 1
+        if self.unit.min_confidence is not None:
+            answer, self.said_confidence = read_confidence(answer)
         fresh, verdict = self._judge_by_rules(answer)
         reasons: list[str] = list(verdict["reasons"])
         checks: list[dict[str, Any]] = list(verdict["checks"])
-        if not reasons:
+        fatal: list[str] = list(verdict.get("fatal", []))
+        if not reasons and not fatal:
             for guardrail in self._spoken():
                 judged_now, found = self._ask_model(guardrail, verdict["text"])
-                checks.append(found)
-                reasons += found["reasons"]
+                checks.append(_gated(found, guardrail.gate))
+                reasons += found["reasons"] if guardrail.gate == "revise" else []
+                fatal += found["reasons"] if guardrail.gate == "fail" else []
                 fresh = fresh or judged_now
         self.checks = checks
-        if reasons:
-            return self._reject(reasons, fresh)
+        if reasons or fatal:
+            return self._reject([*fatal, *reasons], fresh, fatal=bool(fatal))
         self.accepted = verdict["text"]
-        if self.planned.task.human_input:
-            return self._ask_person(verdict["text"])
+        if self.reviewer is not None:
+            review = self.reviewer(verdict["text"])
+            self.accepted, self.partial = review.text, review.partial
+            if review.feedback:
+                return review.feedback
+        if self.unit.planned.task.human_input:
+            return self._ask_person(self.accepted)
         return None
 
     def _judge_by_rules(self, answer: str) -> tuple[bool, dict[str, Any]]:
-        task = self.planned.task
-        plain = self.planned.contract is None and all(guardrail.text is not None for guardrail in task.guardrails)
+        planned = self.unit.planned
+        plain = planned.contract is None and all(guardrail.text is not None for guardrail in planned.task.guardrails)
         if plain and not is_empty(answer):  # nothing to judge, so nothing to journal
             return False, {"text": answer, "reasons": [], "checks": []}
         return self.guard.journal(f"verdict#{self._round}", lambda: self._verdict(answer))
 
-    def _reject(self, reasons: Sequence[str], fresh: bool) -> str:
+    def _reject(self, reasons: Sequence[str], fresh: bool, *, fatal: bool) -> str:
         # Rejections from before a resume do not count: who resumes a failed run gives it its tries again.
+        # Where a failure is a result, all of them do: a replay must fail as the journal did.
+        fresh = fresh or self.unit.soft
         self._rejections += fresh
-        if fresh and self._rejections > self.planned.task.guardrail_max_retries:
+        if fresh and (fatal or self._rejections > self.unit.planned.task.guardrail_max_retries):
             shown = "; ".join(reasons[:5])
-            fix = f"`muster runs trace {self.run.run_id}` shows every answer and verdict"
+            fix = f"`muster runs trace {self.unit.run.run_id}` shows every answer and verdict"
             raise Parked("failed", f"the output was not accepted: {shown}", fix)
         return ask_again(reasons)
 
     def _verdict(self, answer: str) -> dict[str, Any]:
         began = time.monotonic()
-        text, reasons, checks = self._check(answer)
+        text, checks = self._check(answer)
+        reasons = [reason for check in checks if "gate" not in check for reason in check["reasons"]]
+        fatal = [reason for check in checks if check.get("gate") == "fail" for reason in check["reasons"]]
         return {
             "kind": "verdict",
-            "task": self.planned.name,
-            "agent": self.planned.agent_name,
+            "task": self.unit.path,
+            "agent": self.unit.planned.agent_name,
             "text": text,
-            "passed": not reasons,
+            "passed": not reasons and not fatal,
             "reasons": reasons,
+            "fatal": fatal,
             "checks": checks,
             "seconds": round(time.monotonic() - began, 4),
         }
 
-    def _check(self, answer: str) -> tuple[str, list[str], list[dict[str, Any]]]:
-        text, reasons, checks = answer, cast(list[str], []), cast(list[dict[str, Any]], [])
+    def _check(self, answer: str) -> tuple[str, list[dict[str, Any]]]:
+        planned = self.unit.planned
+        text, checks = answer, cast(list[dict[str, Any]], [])
 
-        def note(name: str, found: Sequence[str]) -> None:
-            checks.append({"check": name, "passed": not found, "reasons": list(found)})
-            reasons.extend(found)
+        def note(name: str, found: Sequence[str], gate: str = "revise") -> None:
+            checks.append(_gated({"check": name, "passed": not found, "reasons": list(found)}, gate))
 
-        if self.offline and self.planned.contract is not None and answer.startswith(NEEDS_MODEL):
+        if self.offline and planned.contract is not None and answer.startswith(NEEDS_MODEL):
             note("offline", [answer])
-            return text, reasons, checks
+            return text, checks
         if is_empty(answer) and not self.offline:
             note("not empty", ["the answer says nothing"])
-        if self.planned.contract is not None:
-            value, problems = read_contract(answer, self.planned.contract)
+        if planned.contract is not None:
+            value, problems = read_contract(answer, planned.contract)
             note("contract", problems)
             if value is not None and not problems:
                 text = canonical(value)
-        for guardrail in self.planned.task.guardrails:
+        for guardrail in planned.task.guardrails:
             if guardrail.rule is not None:
-                found = check_rule(guardrail.rule, guardrail.value, text, self.sources, contract=self.planned.contract)
-                note(guardrail.rule, found)
+                note(guardrail.rule, self._check_rule(guardrail, text), guardrail.gate)
             elif guardrail.function is not None:
-                note(guardrail.function, self._call(guardrail.function, text))
-        return text, reasons, checks
+                note(guardrail.function, self._call(guardrail.function, text), guardrail.gate)
+        return text, checks
+
+    def _check_rule(self, guardrail: GuardrailSpec, text: str) -> list[str]:
+        unit = self.unit
+        evidence = evidence_for(unit) if guardrail.rule in _HELD_AGAINST_EVIDENCE else []
+        return check_rule(
+            guardrail.rule or "",
+            guardrail.value,
+            text,
+            self.sources,
+            contract=unit.planned.contract,
+            evidence=evidence,
+            calls={item.source for item in evidence},
+            tools=self.tools,
+        )
 
     def _call(self, name: str, text: str) -> list[str]:
         try:
-            said: Any = self.functions[name](text)
+            said: Any = self.unit.run.guardrails[name](text)
         except Exception as error:  # user code: its failure is a verdict that nobody can give, so it refuses
             return [f"the guardrail {name} failed: {type(error).__name__}: {clean(str(error))[:300]}"]
         if said is None or said is True or said == "":
@@ -128,7 +165,11 @@ class Judge:
         return [clean(str(said))[:2000] if said is not False else f"the guardrail {name} refused the text"]
 
     def _spoken(self) -> list[GuardrailSpec]:
-        return [guardrail for guardrail in self.planned.task.guardrails if guardrail.text is not None]
+        spoken = [guardrail for guardrail in self.unit.planned.task.guardrails if guardrail.text is not None]
+        goal = self.unit.lead.get("goal") or self.unit.scope.goal
+        if self.unit.planned.task.check_goal and goal:
+            spoken.append(GuardrailSpec(text=f"The text works towards this goal and does not drift from it: {goal}"))
+        return spoken
 
     def _ask_model(self, guardrail: GuardrailSpec, text: str) -> tuple[bool, dict[str, Any]]:
         """Return whether the model was asked now (not replayed), and its verdict on one demand."""
@@ -155,21 +196,36 @@ class Judge:
 
     def _ask_person(self, text: str) -> str | None:
         self._asked += 1
-        prompt = f"Accept the output of {self.planned.name}? Enter accepts; or say what should change"
+        prompt = f"Accept the output of {self.unit.planned.name}? Enter accepts; or say what should change"
 
         def ask() -> dict[str, Any]:
-            if self.run.asker is None:
-                raise Parked("waiting", f"a person is asked about the output of {self.planned.name}")
+            if self.unit.run.asker is None:
+                raise Parked("waiting", f"a person is asked about the output of {self.unit.planned.name}")
             began = time.monotonic()
-            said = clean(self.run.asker(Question(self.planned.name, prompt, text))).strip()
-            self.run.waited(time.monotonic() - began)
-            return {"kind": "answer", "task": self.planned.name, "prompt": prompt, "said": said, "seconds": 0.0}
+            said = clean(self.unit.run.asker(Question(self.unit.planned.name, prompt, text))).strip()
+            self.unit.run.waited(time.monotonic() - began)
+            return {"kind": "answer", "task": self.unit.path, "prompt": prompt, "said": said, "seconds": 0.0}
 
         _, record = self.guard.journal(f"answer#{self._asked}", ask)
         said: str = record["said"]
         if not said:
             return None
         return f"A person has read your answer and wants this changed:\n{said}\n\nGive the complete answer again."
+
+
+def read_confidence(answer: str) -> tuple[str, float | None]:
+    """Take the last line `Confidence: N` off an answer; return the rest and N, from 0 to 1."""
+    match = _CONFIDENCE.search(answer)
+    if match is None:
+        return answer, None
+    value = float(match[1]) / (100 if match[2] else 1)
+    return answer[: match.start()].rstrip(), value if 0 <= value <= 1 else None
+
+
+def _gated(check: dict[str, Any], gate: str) -> dict[str, Any]:
+    if gate == "revise":
+        return check
+    return check | {"gate": gate} | ({"warned": True} if gate == "warn" and not check["passed"] else {})
 
 
 def _read_verdict(text: str) -> dict[str, Any] | None:

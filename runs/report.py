@@ -1,14 +1,15 @@
 """The journal told to people: a run's steps in time, what each cost, and what became of the run."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from crews.plan import PlannedTask
+from crews.planned import CrewPlan, Plan
 from policy.budget import Spent
 from runs.journal import unpack
 from runs.locks import holder
@@ -87,17 +88,21 @@ def summarise(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any
     plan = row.read_plan()
     steps = read_steps(source, row.run_id, folder)
     family = {record.id: record for record in source.family(row.run_id)}
-    tasks = [_task(task, row, family.get(f"{row.run_id}.{task.name}"), steps, folder) for task in plan.tasks]
+    tasks = [_task(part, row, family.get(f"{row.run_id}.{part.path}"), steps, folder) for part in parts_of(plan, steps)]
     spent = add_up(steps)
     done = row.state == "succeeded"
-    output = tasks[-1]["output"] if done else None
+    result = unpack(cast(dict[str, Any], family[row.run_id].output), folder) if done else {}
+    output = result.get("output")
     return {
         "run_id": row.run_id,
         "crew": row.crew,
         "status": current_state(row, folder),
         "offline": row.offline,
         "output": output,
-        "data": json.loads(output) if output is not None and plan.tasks[-1].contract is not None else None,
+        "data": json.loads(output) if output is not None and result.get("json") else None,
+        "partial": result.get("partial", []),
+        "confidence": result.get("confidence"),
+        "conflicts": result.get("conflicts", []),
         "reason": row.reason,
         "inputs": plan.inputs,
         "models": {name: spec.model for name, spec in plan.models.items()},
@@ -112,24 +117,73 @@ def summarise(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any
     }
 
 
-def _task(
-    planned: PlannedTask, row: RunRow, record: Recorded | None, steps: Sequence[Step], folder: Path
-) -> dict[str, Any]:
-    mine = [step for step in steps if step.task == planned.name]
+@dataclass(frozen=True)
+class Part:
+    """One task of a run as people see it: a task of tasks.yaml, a manager's subtask, or the manager."""
+
+    path: str
+    agent: str
+    model: str
+    is_manager: bool = False
+
+
+def parts_of(plan: Plan, steps: Sequence[Step]) -> list[Part]:
+    """Name the parts of a run in order; those of a manager are in its journaled plan."""
+    return list(_parts(plan, plan, "", steps))
+
+
+def _parts(plan: Plan, scope: CrewPlan, prefix: str, steps: Sequence[Step]) -> Iterator[Part]:
+    for stage in scope.stages:
+        yield from _parts(plan, plan.crews[stage.crew], f"{prefix}{stage.crew}.", steps)
+    if scope.process == "hierarchical" and scope.manager_member is not None:
+        yield Part(f"{prefix}manager", scope.manager_member.name, scope.manager_member.model, is_manager=True)
+        for name, agent in _subtasks(prefix, steps).items():
+            member = scope.members.get(agent)
+            yield Part(f"{prefix}{name}", agent, member.model if member else "")
+        return
+    for planned in scope.tasks:
+        yield Part(f"{prefix}{planned.name}", planned.agent_name, planned.model)
+
+
+def _subtasks(prefix: str, steps: Sequence[Step]) -> dict[str, str]:
+    """Return the subtasks of the plan that was run, with their agents; those planned anew come after it."""
+    found: dict[str, str] = {}
+    for step in steps:
+        if step.kind == "decision" and step.task == prefix.rstrip(".") and step.record.get("plan"):
+            if step.record["decision"] == "plan":
+                found = {}
+            below = step.record.get("below", "")
+            found |= {f"{below}{one['id']}": one["agent"] for one in step.record["plan"]["subtasks"]}
+    return found
+
+
+def _task(part: Part, row: RunRow, record: Recorded | None, steps: Sequence[Step], folder: Path) -> dict[str, Any]:
+    if part.is_manager:
+        above = part.path.rpartition(".")[0]
+        mine = [step for step in steps if step.task == above and step.kind != "join"]
+    else:
+        mine = [step for step in steps if step.task == part.path or step.task.startswith(f"{part.path}.")]
     spent = add_up(mine)
     result: dict[str, Any] = {}
-    status = "waiting"
-    if record is not None:
+    status = "left out" if row.state == "succeeded" else "waiting"
+    if part.is_manager:
+        status = "done" if row.state == "succeeded" else current_state(row, folder)
+    elif record is not None:
         status = "done" if record.status == "SUCCESS" else current_state(row, folder)
         result = unpack(cast(dict[str, Any], record.output), folder) if status == "done" else {}
+        status = "skipped" if result.get("skipped") else "failed" if "failed" in result else status
     return {
-        "name": planned.name,
-        "agent": planned.agent_name,
-        "model": planned.model,
+        "name": part.path,
+        "agent": result.get("agent", part.agent),
+        "model": part.model,
         "status": status,
         "output": result.get("output"),
         "file": result.get("file"),
         "checks": result.get("checks", []),
+        "confidence": result.get("confidence"),
+        "review": result.get("review"),
+        "partial": result.get("partial", []),
+        "attempts": result.get("attempts", []),
         "usage": usage_of(spent),
         **cost_of_steps(spent, mine),
         "seconds": round(sum(step.seconds for step in mine if step.kind in _WORK), 3),
@@ -137,6 +191,7 @@ def _task(
     }
 
 
+_PIECE = re.compile(r"[aci]\d+(r\d+)?")
 _WORK = ("model", "tool", "verdict", "backoff")
 
 
@@ -173,12 +228,17 @@ def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]
     return {
         "run_id": row.run_id,
         "offline": row.offline,
-        "tasks": _grouped(steps, lambda step: step.task),
+        "tasks": _grouped(steps, lambda step: part_name(step.task)),
         "models": _grouped(steps, lambda step: str(step.record["model"])),
         "usage": usage_of(spent),
         "estimated": any("usage" in step.record and step.record["usage"]["estimated"] for step in steps),
         **cost_of_steps(spent, steps),
     }
+
+
+def part_name(path: str) -> str:
+    """Return the task of a path without its pieces: `research.a2` is a part of `research`; "" is the manager."""
+    return ".".join(name for name in path.split(".") if not _PIECE.fullmatch(name)) or "manager"
 
 
 def _grouped(steps: Sequence[Step], key: Callable[[Step], str]) -> list[dict[str, Any]]:

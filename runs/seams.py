@@ -19,7 +19,7 @@ from policy.decide import Allow, Call, Halt, Refuse, decide
 from runs import engine
 from runs.journal import digest, pack, unpack
 from runs.report import spent_on_model
-from runs.state import Diverged, Event, Parked, RunState
+from runs.state import Diverged, Event, Parked, RunState, read_found
 from tools.tool import Tool
 
 AskModel = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], float], Answer]
@@ -65,12 +65,15 @@ class Guard:
         ask_model: AskModel,
         tools: Mapping[str, Tool],
         timeout_seconds: float | None,
+        *,
+        soft: bool = False,
     ) -> None:
         self.run, self.lane = run, lane
         self._model_name, self._ask_model = model_name, ask_model
         self._spec = run.plan.models[model_name]
         self._tools = tools
         self._timeout = timeout_seconds
+        self._soft = soft
         self._done: dict[str, str] = {}
         self.made_now = 0
         """Steps made in this execution, not replayed."""
@@ -94,11 +97,13 @@ class Guard:
                 name, lambda at=attempt: self._attempt(messages, tools, new if at == 1 else [], at, same, exact)
             )
             self._check(name, record, same, exact)
-            live_attempts += fresh
+            # Where a failure is a result, a replay must fail as the journal did; elsewhere a resume tries again.
+            counts = fresh or self._soft
+            live_attempts += counts
             if "answer" in record:
                 break
             error = record["error"]
-            if fresh and (not error["retryable"] or live_attempts >= self._spec.max_attempts):
+            if counts and (not error["retryable"] or live_attempts >= self._spec.max_attempts):
                 raise Parked("failed", _failure(self._model_name, error, live_attempts), error["fix"])
             if error["retryable"]:
                 self._back_off(number, attempt, error, sleep=fresh)
@@ -121,6 +126,9 @@ class Guard:
         intent = self._intend(name, same, call, tool) if tool is not None and tool.repeat == "once" else None
         _, record = self._journaled(name, lambda: self._execute(call, tool, number, same, key, intent))
         self._check(name, record, same, None)
+        found = read_found(name, record)
+        if found is not None:
+            self.run.note_found(lane.task, found)
         result = str(record.get("refused") or record["result"])
         if tool is not None and tool.cache and "error" not in record and "refused" not in record:
             self._done[key] = result

@@ -1,6 +1,7 @@
 """A run while it is executed in this process: what its tasks share. Rebuilt from the journal at each start."""
 
 import functools
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from crews.plan import Plan, PlannedTask
+from crews.planned import CrewPlan, Plan, Value, fill_crew
 from models.make import Model
 from policy.budget import Spent
 from project.errors import Stop
@@ -42,6 +43,8 @@ class Question:
     task: str
     prompt: str
     text: str
+    editable: bool = False
+    """Whether the person may answer with an edited `text`."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,32 @@ class Event:
     detail: str = ""
     more: Spent = field(default_factory=Spent)
     """What it spent."""
+    agent: str = ""
+    """Who does the task, where that was not known before."""
 
 
 Asker = Callable[[Question], str]
 """Asks a person; "" accepts, any other text is what should change."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a tool returned in this run: `id` is the step's name, `arguments` JSON."""
+
+    id: str
+    source: str
+    arguments: str
+    text: str
+    effect: str = "read"
+
+
+def read_found(name: str, record: Mapping[str, Any]) -> Found | None:
+    """Return what a tool's step found out; None where the call was refused, failed, or nobody knows its outcome."""
+    if record.get("kind") != "tool" or any(key in record for key in ("refused", "error", "unknown_outcome")):
+        return None
+    arguments = record["arguments"]
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    return Found(name, record["tool"], written, str(record["result"]), str(record.get("effect", "read")))
 
 
 @dataclass
@@ -80,7 +105,9 @@ class RunState:
     reserved: dict[str, Spent] = field(default_factory=dict[str, Spent])
     """The worst case of each call under way, by lane: lanes side by side share one ceiling."""
     tools: dict[str, dict[str, Tool]] = field(default_factory=dict[str, dict[str, Tool]])
-    """The tools of each task, by name."""
+    """Tools by name, for each list of tools that a task or an agent has; the key is the list as JSON."""
+    found: dict[str, list[Found]] = field(default_factory=dict[str, list[Found]])
+    """What tools returned, by the path of the workflow that called them."""
     guardrails: Mapping[str, Callable[[str], str]] = field(default_factory=dict[str, Callable[[str], str]])
     resumed: bool = False
     worked_before: float = 0.0
@@ -88,6 +115,9 @@ class RunState:
     stopping: str = ""
     """Set to a reason when the process wants to end: no new call is made."""
     results: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    """By path: `task`, `task.c1`, `crew.task`."""
+    fresh: set[str] = field(default_factory=set[str])
+    """Paths whose workflow ended in this execution, not before it."""
     parked: dict[str, Parked] = field(default_factory=dict[str, Parked])
     changed: threading.Condition = field(default_factory=threading.Condition)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -96,9 +126,16 @@ class RunState:
     in_flight: int = 0
     _began: float = field(default_factory=time.monotonic)
     _waited: float = 0.0
+    _scopes: dict[str, CrewPlan] = field(default_factory=dict[str, CrewPlan])
 
-    def task(self, name: str) -> PlannedTask:
-        return next(task for task in self.plan.tasks if task.name == name)
+    def scope(self, crew: str | None, values: Mapping[str, Value]) -> CrewPlan:
+        """Return a crew filled with its inputs; None is the crew of the run itself."""
+        if crew is None:
+            return self.plan
+        key = json.dumps([crew, values], sort_keys=True)
+        if key not in self._scopes:
+            self._scopes[key] = fill_crew(self.plan.crews[crew], values)
+        return self._scopes[key]
 
     def worked_seconds(self) -> float:
         """Seconds of work so far, over all starts; waiting for a person does not count."""
@@ -122,10 +159,16 @@ class RunState:
         if self.listener is not None:
             self.listener(event)
 
-    def note_result(self, task: str, result: dict[str, Any]) -> None:
+    def note_result(self, path: str, result: dict[str, Any], *, fresh: bool = True) -> None:
         with self.changed:
-            self.results[task] = result
+            self.results[path] = result
+            if fresh:
+                self.fresh.add(path)
             self.changed.notify_all()
+
+    def note_found(self, path: str, found: Found) -> None:
+        with self.lock:
+            self.found.setdefault(path, []).append(found)
 
     def note_parked(self, task: str, why: Parked) -> None:
         with self.changed:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from crews.plan import Plan
+from crews.planned import Plan
 from policy.budget import Spent
 from project.errors import AppError
 

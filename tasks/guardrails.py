@@ -4,21 +4,36 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from project.errors import AppError
-from project.hints import listed, nearest
 from project.rules import RULES
 from project.spec import FieldSpec
 from tasks.citations import strip_citations
 from tasks.claims import uncited
+from tasks.conflicts import find_conflicts
 from tasks.contracts import read_contract
+from tasks.evidence import KINDS as SUPPORTED
+from tasks.evidence import Evidence, unsupported
 from tasks.pattern import search
+from tasks.personal import KINDS as PERSONAL
+from tasks.personal import personal_data
 from tasks.placeholders import find_placeholders
-from tasks.prose import Line, excerpt, first_reasons, heading_key, read_fields, read_lines
-from tasks.strict_json import find_object, parse
+from tasks.prose import Line, excerpt, first_reasons, read_lines
+from tasks.strict_json import parse
+from tasks.structure import (
+    heading_levels,
+    read_output,
+    required_sections,
+    sections,
+    sections_in_order,
+    sentence_words,
+    words,
+)
+from tasks.terms import forbidden_words, glossary
+from tasks.tool_claims import claimed_calls
 from tasks.wording import (
     content_stems,
     count_words,
@@ -35,7 +50,6 @@ _MOST_COMPARED = 2000
 _ALIKE = 0.8
 _SAID = ("prose", "item", "quote", "aside")
 _REFUSAL = re.compile(r"this needs a language model\b")
-_SCRIPT_WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True)
@@ -53,12 +67,17 @@ def check_rule(
     sources: Callable[[str], str | None],
     *,
     contract: Mapping[str, FieldSpec] | None = None,
+    evidence: Sequence[Evidence] = (),
+    calls: Collection[str] = (),
+    tools: Collection[str] = (),
 ) -> list[str]:
     """Return why `text` fails a rule of `project.rules.RULES`, for a model or a person to act on; [] is a pass.
 
     `sources` gives the text of a cited place (`path:12`, `path:12-15`, `path p.3`), or None where there is none. Under
     a `contract` the texts in the object's fields are judged, each named by its path, and a field that holds only
-    citations counts for the fields beside it. At most 20 reasons, then how many more.
+    citations counts for the fields beside it. `evidence` is what the task was given and its tools returned, `calls` the
+    names of the tools really called in this run up to now, `tools` of those that the task's agent could call. At most
+    20 reasons, then how many more.
 
     Raises: AppError for an unknown rule or a setting it cannot have. No text raises.
     """
@@ -72,9 +91,15 @@ def check_rule(
         return first_reasons(parse(text)[1] if contract is None else read_contract(text, contract)[1])
     if rule == "matches":
         return [found] if (found := search(str(setting), text)) else []
-    lines = _lines(text, contract)
+    lines = read_output(text, contract)
     if rule == "cited":
         return first_reasons(uncited(lines, sources))
+    if rule == "supported":
+        return _supported(lines, setting, evidence)
+    if rule == "consistent":
+        return _consistent(text)
+    if rule == "claimed_calls":
+        return claimed_calls(lines, evidence, calls, tools)
     return first_reasons(_RULES[rule](lines, setting))
 
 
@@ -84,51 +109,6 @@ def is_empty(text: str) -> bool:
     if not lines or _REFUSAL.match(lines[0].strip("*_# .>").casefold()):
         return True
     return not any(unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "So" for c in "".join(lines))
-
-
-def _lines(text: str, contract: Mapping[str, FieldSpec] | None) -> list[Line]:
-    value = find_object(text)[0] if contract is not None else None
-    return read_lines(text) if value is None else read_fields(value)
-
-
-def _required_sections(lines: Sequence[Line], setting: object) -> list[str]:
-    headings: dict[str, str] = {}
-    filled: set[str] = set()
-    above: list[tuple[int, str]] = []
-    for line in lines:
-        if line.kind == "heading":
-            key = heading_key(line.text)
-            headings.setdefault(key, line.text)
-            above = [*(one for one in above if one[0] < line.level), (line.level, key)]
-        elif line.kind != "blank" and line.text.strip():
-            filled.update(key for _, key in above)
-    wanted = {heading_key(name): name for name in cast("list[str]", setting)}
-    reasons: list[str] = []
-    for key, name in wanted.items():
-        if key not in headings:
-            reasons.append(f'section "{name}" is missing; {_headings_instead(name, list(headings.values()))}')
-        elif key not in filled:
-            reasons.append(f'section "{name}" is empty; write it')
-    return reasons
-
-
-def _headings_instead(name: str, headings: Sequence[str]) -> str:
-    if not headings:
-        return f'the text has no Markdown headings; write it below "## {name}"'
-    close = nearest(name, headings)
-    return f'is "{close}" meant? The heading must read "{name}"' if close else f"the headings are: {listed(headings)}"
-
-
-def _words(lines: Sequence[Line], setting: object) -> list[str]:
-    limits = cast("dict[str, int]", setting) if isinstance(setting, dict) else {"max": cast("int", setting)}
-    counted = (line for line in lines if line.kind not in ("blank", "offline", "sources"))
-    count = sum(count_words(strip_citations(line.text)) for line in counted)
-    said = f"the text has {count} word{'s' * (count != 1)}, citations and sources not counted"
-    if count < limits.get("min", 0):
-        return [f"{said}; at least {limits['min']} are needed, {limits['min'] - count} more"]
-    if count > limits.get("max", count):
-        return [f"{said}; at most {limits['max']} are allowed, {count - limits['max']} fewer"]
-    return []
 
 
 def _no_repeats(lines: Sequence[Line], setting: object) -> list[str]:
@@ -195,39 +175,30 @@ def _holding(part: str) -> Callable[[str], bool]:
     return lambda text: part in text
 
 
-def _forbidden_words(lines: Sequence[Line], setting: object) -> list[str]:
-    reasons: list[str] = []
-    phrases = [(phrase, _phrase(phrase)) for phrase in dict.fromkeys(cast("list[str]", setting))]
-    for line in lines:
-        for phrase, stands_in in phrases if line.kind not in ("blank", "offline") else ():
-            reasons += [
-                f'{label}: the word "{phrase}" is forbidden; say it in another way'
-                for label in line.labels_where(stands_in)
-            ]
-    return reasons
+def _supported(lines: Sequence[Line], setting: object, evidence: Sequence[Evidence]) -> list[str]:
+    return unsupported(lines, evidence, SUPPORTED if setting is True else cast("list[str]", setting))
 
 
-def _phrase(phrase: str) -> Callable[[str], bool]:
-    """Search for a phrase: at word boundaries where its script has them, any whitespace between its words."""
-    folded = _folded(phrase).split()
-    before = r"(?<!\w)" if _bounded(folded[0][0]) else ""
-    after = r"(?!\w)" if _bounded(folded[-1][-1]) else ""
-    pattern = re.compile(before + r"\s+".join(map(re.escape, folded)) + after)
-    return lambda text: pattern.search(_folded(strip_citations(text))) is not None
+def _consistent(text: str) -> list[str]:
+    """Hold the sections of a text, or the fields of an object, against each other."""
+    return first_reasons(
+        [f"{conflict.text}; keep the one that is right" for conflict in find_conflicts(sections(text), {})]
+    )
 
 
-def _bounded(character: str) -> bool:
-    return character.isalnum() and not _SCRIPT_WITHOUT_SPACES.match(character)
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
+def _no_personal_data(lines: Sequence[Line], setting: object) -> list[str]:
+    return personal_data(lines, PERSONAL if setting is True else cast("list[str]", setting))
 
 
 _RULES: Mapping[str, Callable[[Sequence[Line], object], list[str]]] = {
-    "required_sections": _required_sections,
-    "words": _words,
+    "required_sections": required_sections,
+    "sections_in_order": sections_in_order,
+    "heading_levels": heading_levels,
+    "words": words,
+    "sentence_words": sentence_words,
     "no_repeats": _no_repeats,
     "no_placeholders": _no_placeholders,
-    "forbidden_words": _forbidden_words,
+    "no_personal_data": _no_personal_data,
+    "forbidden_words": forbidden_words,
+    "glossary": glossary,
 }

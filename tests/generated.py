@@ -13,18 +13,28 @@ from typer.main import get_command
 from main import app
 from project.code import read_code
 from project.declaration import ToolDeclaration
-from project.foreign import AGENT_KEYS, CREW_KEYS, FILES, MODEL_KEYS, PROCESSES, TASK_KEYS, Foreign
+from project.expressions import FUNCTIONS, METHODS, MOST_CHARACTERS
+from project.foreign import AGENT_KEYS, CREW_KEYS, FILES, MODEL_KEYS, TASK_KEYS, Foreign
 from project.rules import RULES
 from project.schema import make_schemas, render
 from project.spec import (
     AgentSpec,
     BudgetSpec,
+    CandidatesSpec,
     CrewSpec,
     FieldSpec,
+    ForEachSpec,
     InputSpec,
+    JudgeSpec,
+    ManagerSpec,
     ModelSpec,
     PriceSpec,
+    RefineSpec,
+    RetrySpec,
+    ReviewSpec,
     Spec,
+    StageSpec,
+    StateSpec,
     TaskSpec,
     ToolUse,
 )
@@ -46,6 +56,19 @@ _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
         "`title: str`, or `kind: [brief, report]`, or a mapping of fields, or these keys.",
         FieldSpec,
     ),
+    ("`for_each:` of a task", "`for_each: outputs.plan.steps`, or these keys.", ForEachSpec),
+    ("`review:` of a task", "`review: reviewer`, or these keys; one criterion needs no list.", ReviewSpec),
+    ("`refine:` of a task", "`refine: true`, or these keys.", RefineSpec),
+    ("`candidates:` of a task", "`candidates: 3`, or `candidates: [writer, editor]`, or these keys.", CandidatesSpec),
+    ("`judge:` of a task", "`judge: editor`, or these keys.", JudgeSpec),
+    ("`retry:` of a task", "`retry: 3`, or these keys.", RetrySpec),
+    (
+        "`manager:` of a crew",
+        "`manager: NAME`, or these keys. CrewAI's `manager_agent` and `manager_llm` are `agent` and `model`.",
+        ManagerSpec,
+    ),
+    ("An entry of `crews:`", "The crew's name alone, or these keys.", StageSpec),
+    ("An entry of `state:`", "`facts: list[str]`, or these keys.", StateSpec),
     (
         "An entry of `inputs:`",
         "`topic:` alone (a required text), or `words: 600` (a default), or these keys.",
@@ -56,11 +79,22 @@ _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
 )
 _WORDS: Mapping[Any, str] = {
     str: "text", int: "whole number", float: "number", Decimal: "number", bool: "true or false", Any: "any value",
-    ToolUse: "tool", FieldSpec: "field",
+    ToolUse: "tool", FieldSpec: "field", StageSpec: "crew",
 }  # fmt: skip
 _SPELLED: Mapping[tuple[type[Spec], str], str] = {
     (TaskSpec, "guardrails"): "list of guardrails",
     (TaskSpec, "output"): "fields by name, or a contract's name",
+    (TaskSpec, "when"): "condition",
+    (TaskSpec, "for_each"): "condition that gives a list, or keys",
+    (TaskSpec, "review"): "agent, or keys",
+    (TaskSpec, "refine"): "true, or keys",
+    (TaskSpec, "candidates"): "number, list of agents, or keys",
+    (TaskSpec, "judge"): "agent, or keys",
+    (TaskSpec, "retry"): "number, or keys",
+    (ForEachSpec, "items"): "condition that gives a list",
+    (CrewSpec, "manager"): "agent, model, or keys",
+    (CrewSpec, "state"): "types by name",
+    (StageSpec, "inputs"): "texts and numbers by name",
     (CrewSpec, "inputs"): "inputs by name",
     (CrewSpec, "budget"): "ceilings",
     (ModelSpec, "price"): "price",
@@ -115,7 +149,7 @@ or an empty list, pass without a word."""
     for title, about, spec in _PARTS:
         parts.append(f"## {title}\n\n{_line(spec.__doc__)} {about}".rstrip())
         parts.append(_spec_table(spec))
-    parts += [_rules_section(), "## Files and values of later releases", _later_table()]
+    parts += [_conditions_section(), _rules_section(), "## Files and values of later releases", _later_table()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -176,17 +210,32 @@ def _foreign_table(foreign: Mapping[str, Foreign]) -> str:
     return _table(("key", "what happens", "instead"), rows)
 
 
+def _conditions_section() -> str:
+    functions = ", ".join(f"`{name}`" for name in FUNCTIONS)
+    methods = ", ".join(f"`{name}`" for name in METHODS)
+    return f"""## Conditions
+
+`when:` and `for_each:` are expressions in CEL over three names: `inputs.topic`, `outputs.task` (with the fields of its
+contract, such as `outputs.triage.urgency`; without a contract it is a text), and `state.facts`. A name with `-` in it is
+written `inputs['my-name']`. A task waits for the tasks that its conditions name.
+
+Operators: `==` `!=` `<` `<=` `>` `>=` `&&` `||` `!` `+` `-` `*` `/` `%` `in` `? :`. Text stands in quotes. Functions:
+{functions}. Methods: {methods}. An expression has at most {MOST_CHARACTERS} characters. What is asked for must be there:
+`has(outputs.check.score)` says whether it is."""
+
+
 def _rules_section() -> str:
     rows = [(f"`{name}`", rule.description, rule.setting, f"`- {rule.example}`") for name, rule in RULES.items()]
     about = """Each entry of `guardrails:` is a rule of this table, the name of a `@guardrail` function of the project,
 or a demand in plain language, which a model judges. A rule whose only setting is `true` may be written as its bare
-name. CrewAI's `guardrail:` with a single entry is taken as well."""
+name; a demand may be written as `text: ...`, a function as `function: name`. CrewAI's `guardrail:` with a single entry is
+taken as well. An entry may have one key more, `gate`: what a broken one does. `fail` fails the task, `revise` (the
+default) sends the output back with the reasons, `warn` only notes them."""
     return f"## Rules for `guardrails:`\n\n{about}\n\n" + _table(("rule", "demand", "setting", "example"), rows)
 
 
 def _later_table() -> str:
     rows = [(f"config/{name}", key.message(), key.fix) for name, key in FILES.items()]
-    rows += [(f"`process: {name}`", key.message(), key.fix) for name, key in PROCESSES.items()]
     return _table(("what", "what happens", "instead"), rows)
 
 

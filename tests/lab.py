@@ -7,7 +7,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from crews.plan import Plan, plan_crew
+from crews.plan import plan_crew
+from crews.planned import Plan
 from project.code import code_hashes
 from project.inputs import read_inputs
 from project.load import load_project

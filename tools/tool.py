@@ -34,11 +34,24 @@ from tools.arguments import (
     values_of,
 )
 
-__all__ = ["FIXED", "NO_RESULT", "Tool", "make_tool", "openai_schema", "page", "shorten", "unset_parameters"]
+__all__ = [
+    "FIXED",
+    "NO_RESULT",
+    "Tool",
+    "found_nothing",
+    "make_tool",
+    "openai_schema",
+    "page",
+    "shorten",
+    "unset_parameters",
+]
 
 NO_RESULT = "(no result)"
 """What an agent reads where a tool returns None."""
 
+_NOTHING = re.compile(
+    r"\s*(?:\(no result\)|null|None|\[\s*\]|\{\s*\}|(?:no|nothing|0)\b[^\n]{0,300})?\s*", re.IGNORECASE
+)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 _CLOSED_KEYS = {
@@ -89,6 +102,11 @@ class Tool:
         that has no text form.
         """
         return self.runner(arguments, context)
+
+
+def found_nothing(result: str) -> bool:
+    """Say whether a tool's result says that there is nothing: empty, or one line such as `No passage … was found`."""
+    return _NOTHING.fullmatch(result) is not None
 
 
 def make_tool(function: Callable[..., Any], settings: Mapping[str, Any] = _NO_SETTINGS) -> Tool:

@@ -28,6 +28,7 @@ def test_a_market_study_is_a_project_with_one_crew(tmp_path: Path) -> None:
     assert project.agents["market_analyst"].tools == [ToolUse(name="SerperDevTool"), ToolUse(name="ScrapeWebsiteTool")]
     assert project.agents["report_writer"].tools == []
     assert project.agents["report_writer"].use_system_prompt
+    assert project.agents["report_writer"].allow_delegation
     guardrails = project.tasks["write_report"].guardrails
     assert guardrails == [GuardrailSpec(text="The report names a source for every number")]
     assert list(crew_inputs(project, "default")) == ["industry", "year"]
@@ -39,7 +40,6 @@ def test_a_market_study_gets_these_notes(tmp_path: Path) -> None:
         "config/agents.yaml:15:3: market_analyst.max_rpm: taken differently: calls are not spaced out; "
         "a provider's 429 is waited out and asked again",
         "config/agents.yaml:25:3: report_writer.verbose: ignored: Muster shows progress itself; `-v` shows more of it",
-        "config/agents.yaml:26:3: report_writer.allow_delegation: taken differently: not yet, the agent works alone",
         "config/tasks.yaml:12:3: write_report.name: taken differently: the task is called by its key in this file",
     ]
 
@@ -91,5 +91,4 @@ def test_a_newsroom_loads_with_short_and_long_tools(tmp_path: Path) -> None:
     assert [str(note).partition(": taken")[0] for note in project.notes] == [
         "config/agents.yaml:9:3: scout.max_rpm",
         "config/agents.yaml:10:3: scout.max_retry_limit",
-        "config/agents.yaml:17:3: editor.allow_delegation",
     ]

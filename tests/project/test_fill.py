@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from project.errors import AppError
-from project.fill import fill, fill_settings, placeholders, placeholders_in_settings
+from project.fill import (
+    ITEM_NAMES,
+    dotted_placeholders,
+    fill,
+    fill_item,
+    fill_item_settings,
+    fill_settings,
+    placeholders,
+    placeholders_in_settings,
+)
 
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_\-]{0,8}", fullmatch=True)
 
@@ -56,3 +65,63 @@ def test_filling_is_one_pass_over_the_text(text: str, values: dict[str, str]) ->
 @given(_NAMES, st.text())
 def test_a_value_arrives_as_it_was_given(name: str, value: str) -> None:
     assert fill(f"<{{{name}}}>", {name: value}) == f"<{value}>"
+
+
+@pytest.mark.parametrize(
+    ("text", "item", "filled"),
+    [
+        ("{item}", "solar", "solar"),
+        ("{item} is {number}", 3, "3 is 2"),
+        ("{item}", {"title": "Ä", "n": [1]}, '{"title": "Ä", "n": [1]}'),
+        ("{item.title}: {item.by.name}", {"title": "T", "by": {"name": "Ada"}}, "T: Ada"),
+        ("{item.done} {item.none}", {"done": True, "none": None}, "true null"),
+        ("{items} {item-x} {number.x} { item }", "a", "{items} {item-x} {number.x} { item }"),
+        ("{item}", "{number} {item}", "{number} {item}"),
+    ],
+)
+def test_an_entry_is_put_into_a_text(text: str, item: object, filled: str) -> None:
+    assert fill_item(text, item, 2) == filled
+
+
+def test_without_a_position_its_placeholder_stays() -> None:
+    assert fill_item("{item} of {number}", "a") == "a of {number}"
+
+
+@pytest.mark.parametrize(
+    ("item", "said", "fix"),
+    [
+        ({"title": "x"}, "`{item.titel}` cannot be filled: the entry has no field `titel`",
+         "did you mean `title` instead of `titel`? it has: title"),
+        ({}, "`{item.titel}` cannot be filled: the entry has no field `titel`", "it has no fields: write `{item}`"),
+        ("x", "`{item.titel}` cannot be filled: the entry is no mapping with fields", "write `{item}`"),
+    ],
+)  # fmt: skip
+def test_a_field_that_an_entry_does_not_have_is_named(item: object, said: str, fix: str) -> None:
+    with pytest.raises(AppError) as caught:
+        fill_item("a {item.titel}", item)
+    assert str(caught.value) == said
+    assert caught.value.fixes() == [fix]
+
+
+def test_what_is_left_alone_is_filled_later_and_values_are_not_read_then_either() -> None:
+    text = "{topic}: {item.title} {number}"
+    planned = fill(text, {"topic": "{item.title} {number} {topic}"}, ITEM_NAMES)
+    assert fill_item(planned, {"title": "T"}, 7) == "{item.title} {number} {topic}: T 7"
+    settings = fill_settings({"a": ["{topic}", "{item}", 1]}, {"topic": "{item}"}, ITEM_NAMES)
+    assert fill_item_settings(settings, "x") == {"a": ["{item}", "x", 1]}
+
+
+def test_a_name_that_is_left_alone_needs_no_value_and_others_do() -> None:
+    assert fill("{item} {number}", {}, ITEM_NAMES) == "{item} {number}"
+    with pytest.raises(AppError, match="no value for `topic`"):
+        fill("{item} {topic}", {}, ITEM_NAMES)
+
+
+def test_placeholders_with_fields_are_named_with_them() -> None:
+    assert dotted_placeholders("{a} {a.b-c.d} {a} {1} {x.}") == [("a", ()), ("a", ("b-c", "d"))]
+
+
+@given(st.text(), st.text())
+def test_planning_and_filling_an_entry_keep_every_other_character(value: str, item: str) -> None:
+    planned = fill("<{topic}|{item}>", {"topic": value}, ITEM_NAMES)
+    assert fill_item(planned, item) == f"<{value}|{item}>"

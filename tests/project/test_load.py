@@ -153,7 +153,7 @@ def test_a_project_may_be_named_by_a_relative_path(tmp_path: Path, monkeypatch: 
 def test_loading_imports_nothing_heavy() -> None:
     code = (
         "import sys, project.load, project.inputs, project.settings, project.schema\n"
-        "print(sorted({'crewai', 'crewai_tools', 'dbos', 'typer', 'rich', 'httpx', 'sqlalchemy'} & set(sys.modules)))"
+        "print(sorted({'celpy', 'crewai', 'crewai_tools', 'lark', 'dbos', 'typer', 'rich', 'httpx', 'sqlalchemy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=_ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -18,7 +18,24 @@ from project.inputs import crew_inputs, read_inputs
 from project.load import Project
 from project.rules import RULES
 from project.schema import make_schemas
-from project.spec import AgentSpec, BudgetSpec, CrewSpec, FieldSpec, ModelSpec, PriceSpec, TaskSpec
+from project.spec import (
+    AgentSpec,
+    BudgetSpec,
+    CandidatesSpec,
+    CrewSpec,
+    FieldSpec,
+    JudgeSpec,
+    ManagerSpec,
+    ModelSpec,
+    PriceSpec,
+    RefineSpec,
+    RetrySpec,
+    ReviewSpec,
+    Spec,
+    StageSpec,
+    StateSpec,
+    TaskSpec,
+)
 from tests.project.folder import AGENTS, TASKS, load, write
 
 _MANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,12 +55,42 @@ _VALUES = st.recursive(
 
 
 _ODD = st.dictionaries(_TEXTS, _VALUES, max_size=3)
+_CONDITIONS = st.sampled_from(
+    ["inputs.topic == 'x'", "outputs.research", "outputs.write.kind > 2", "state.topic", "a and b", "[1, 2]"]
+) | st.text(alphabet="inputs.ou =&|!()[]'x1{}", max_size=20)
+
+
+def _with(model: type[Spec]) -> st.SearchStrategy[dict[str, Any]]:
+    """Make mappings with some keys of a spec, right or wrong."""
+    right = {"by": _NAMES, "agent": _NAMES, "agents": st.lists(_NAMES, max_size=3), "crew": _NAMES, "model": _NAMES}
+    values = {key: right.get(key, _VALUES) | _VALUES for key in model.model_fields}
+    return st.fixed_dictionaries({}, optional=values)
+
+
 _LONG: Mapping[str, st.SearchStrategy[Any]] = {
     "tools": st.lists(_TEXTS | st.dictionaries(_TEXTS, _VALUES, max_size=2), max_size=3),
     "guardrails": st.lists(_TEXTS | st.dictionaries(st.sampled_from(sorted(RULES)), _VALUES, max_size=2), max_size=3),
     "output": st.dictionaries(_TEXTS, _VALUES | _ODD, max_size=3) | _TEXTS,
     "inputs": st.dictionaries(_TEXTS, _VALUES, max_size=3),
     "budget": st.dictionaries(st.sampled_from(sorted(BudgetSpec.model_fields)), _VALUES, max_size=3),
+    "when": _CONDITIONS,
+    "for_each": _CONDITIONS | st.fixed_dictionaries({"items": _CONDITIONS}, optional={"width": _VALUES}),
+    "review": _with(ReviewSpec),
+    "judge": _with(JudgeSpec),
+    "refine": st.booleans() | _with(RefineSpec),
+    "candidates": st.integers(0, 9) | st.lists(_NAMES, max_size=3) | _with(CandidatesSpec),
+    "retry": st.integers(0, 3) | _with(RetrySpec),
+    "reads": st.lists(_NAMES, max_size=2),
+    "writes": st.lists(_NAMES, max_size=2),
+    "handoffs": st.lists(_NAMES, max_size=2),
+    "agent": _NAMES | st.just("human") | _VALUES,
+    "process": st.sampled_from(["sequential", "hierarchical", None, "x"]),
+    "goal": _TEXTS,
+    "agents": st.lists(_NAMES, max_size=3),
+    "tasks": st.lists(_NAMES, max_size=3),
+    "manager": _NAMES | _with(ManagerSpec),
+    "crews": st.lists(_NAMES | _with(StageSpec), max_size=3),
+    "state": st.dictionaries(_NAMES, _WORDS | _with(StateSpec), max_size=3),
     "price": st.dictionaries(st.sampled_from(sorted(PriceSpec.model_fields)), _VALUES, max_size=3),
 }
 _RIGHT: Mapping[str, Mapping[str, Any]] = {
@@ -56,7 +103,7 @@ _RIGHT: Mapping[str, Mapping[str, Any]] = {
 _KEYS: Mapping[str, list[str]] = {
     "agents": [*AgentSpec.model_fields, *AGENT_KEYS],
     "tasks": [*TaskSpec.model_fields, *TASK_KEYS, "guardrail"],
-    "crews": [*CrewSpec.model_fields, *CREW_KEYS],
+    "crews": [*CrewSpec.model_fields, *CREW_KEYS, "manager_agent", "manager_llm"],
     "models": [*ModelSpec.model_fields, *MODEL_KEYS],
     "contracts": ["kind", *FieldSpec.model_fields],
 }

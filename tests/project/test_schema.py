@@ -8,10 +8,10 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from project.foreign import AGENT_KEYS, TASK_KEYS
+from project.foreign import AGENT_KEYS, CREW_KEYS, TASK_KEYS
 from project.rules import RULES
 from project.schema import make_schemas, render, write_schemas
-from project.spec import AgentSpec, TaskSpec
+from project.spec import AgentSpec, CrewSpec, TaskSpec
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CLASSIC = Path(__file__).with_name("classic")
@@ -60,7 +60,9 @@ def test_every_key_is_described() -> None:
     }
     tasks = make_schemas()["tasks"]["additionalProperties"]["properties"]
     assert set(tasks) == set(TaskSpec.model_fields) | set(TASK_KEYS) | {"guardrail"}
-    assert all(value["description"] for value in (*agents.values(), *tasks.values()))
+    crews = make_schemas()["crews"]["additionalProperties"]["properties"]
+    assert set(crews) == set(CrewSpec.model_fields) | set(CREW_KEYS) | {"manager_agent", "manager_llm"}
+    assert all(value["description"] for value in (*agents.values(), *tasks.values(), *crews.values()))
 
 
 @pytest.mark.parametrize("name", list(RULES))
@@ -70,23 +72,33 @@ def test_the_example_of_every_rule_is_valid(name: str) -> None:
     assert _mistakes("tasks", {"t": {**task, "guardrails": [example]}}) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("agents", {"a": {"role": "R", "goal": "G"}}),
-        ("agents", {"a": {"role": "R", "goal": "G", "backstory": "B", "gaol": "x"}}),
-        ("agents", {"a": {"role": "R", "goal": "G", "backstory": "B", "memory": True}}),
-        ("agents", {"a b": {"role": "R", "goal": "G", "backstory": "B"}}),
-        ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "context": "b"}}),
-        ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "output": {"x": "string"}}}),
-        ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "guardrails": [{"words": "x"}]}}),
-        ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "offline": "x"}}),
-        ("crews", {"c": {"tasks": ["a"], "process": "hierarchical"}}),
-        ("crews", {"c": {"tasks": ["a"], "inputs": ["topic"]}}),
-        ("models", {"m": {"temperature": 1}}),
-        ("models", {"m": {"model": "openai/x", "api_key": "x"}}),
-        ("contracts", {"c": {"x": {"type": "int", "colour": 1}}}),
-    ],
-)
+_REFUSED: list[tuple[str, Any]] = [
+    ("agents", {"a": {"role": "R", "goal": "G"}}),
+    ("agents", {"a": {"role": "R", "goal": "G", "backstory": "B", "gaol": "x"}}),
+    ("agents", {"a": {"role": "R", "goal": "G", "backstory": "B", "memory": True}}),
+    ("agents", {"a b": {"role": "R", "goal": "G", "backstory": "B"}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "context": "b"}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "output": {"x": "string"}}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "guardrails": [{"words": "x"}]}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "offline": "x"}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "candidates": 1}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "retry": {"attempts": 0}}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "review": {"criteria": ["x"]}}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "guardrails": [{"gate": "warn"}]}}),
+    ("tasks", {"t": {"description": "D", "expected_output": "E", "agent": "a", "refine": 3}}),
+    ("crews", {"c": {"tasks": ["a"], "process": "parallel"}}),
+    ("crews", {"c": {"process": "hierarchical"}}),
+    ("crews", {"c": {"goal": "G"}}),
+    ("crews", {"c": {"crews": [{"a": {}}]}}),
+    ("crews", {"c": {"tasks": ["a"], "state": {"facts": "text"}}}),
+    ("crews", {"c": {"tasks": ["a"], "manager": {"agent": "a", "max_subtasks": 0}}}),
+    ("crews", {"c": {"tasks": ["a"], "inputs": ["topic"]}}),
+    ("models", {"m": {"temperature": 1}}),
+    ("models", {"m": {"model": "openai/x", "api_key": "x"}}),
+    ("contracts", {"c": {"x": {"type": "int", "colour": 1}}}),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), _REFUSED)
 def test_an_editor_shows_what_the_application_would_refuse(name: str, content: Any) -> None:
     assert _mistakes(name, content)

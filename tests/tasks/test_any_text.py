@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from project.rules import RULES
 from project.spec import FieldSpec
+from tasks.evidence import Evidence, support_of
 from tasks.guardrails import check_rule, is_empty
 
 
@@ -64,12 +65,53 @@ _SETTINGS: dict[str, object] = {
     "valid_json": True,
     "matches": "^## [A-Z]",
     "forbidden_words": ["foo bar", "é", "c++"],
+    "sections_in_order": ["Summary", "1. Ü"],
+    "heading_levels": 2,
+    "sentence_words": 5,
+    "supported": True,
+    "claimed_calls": True,
+    "no_personal_data": True,
+    "glossary": {"foo": ["bar", "c++"], "é": ["ß x"]},
+    "consistent": True,
 }
 _PIECES = st.sampled_from(
     [
         *("# ", "## Sources\n", "- ", "> ", "```", "~~~\n", "| a | b |\n|---|---|\n", "[a.md:1]", "[b p.2; c:3]"),
         *("**", "_Offline: ", "\n===\n", "A sentence of words. ", "“", "…", "{name}", "<x>", '{"a": "', '"}', "1. "),
         *("\r\n", "\n", "猫は。", "🎉"),
+        *(
+            "1,250",
+            "12 %",
+            "$3.5M",
+            "2026-03-01",
+            "31 June ",
+            "March 1, ",
+            "٣٫٥",
+            "9:59 pm",
+            "twelve and a half ",
+            "1970s",
+        ),
+        *(
+            "https://a.example/x)",
+            "Dr. Jane Doe ",
+            "I searched ",
+            "was sent to ",
+            "the x_y tool ",
+            "a@b.org",
+            "+49 30 123456",
+        ),
+        *(
+            "DE89 3704 0044 0532 0130 00",
+            "4111 1111 1111 1111",
+            "::1",
+            "1.2.3.4",
+            "'a b",
+            " … ",
+            "\\u12",
+            "&#1;",
+            "²",
+            "Ⅷ",
+        ),
     ]
 )
 _MARKDOWN = st.lists(_PIECES | st.text(max_size=6), max_size=25).map("".join)
@@ -81,10 +123,23 @@ _CONTRACT = {"a": FieldSpec(), "b": FieldSpec(type="list[str]", optional=True)}
 @given(_ANY_TEXT, st.sampled_from(sorted(set(_SETTINGS) - {"matches"})), st.booleans(), st.none() | _ANY_TEXT)
 def test_no_text_raises_and_verdicts_do_not_change(text: str, rule: str, bound: bool, source: str | None) -> None:
     contract = _CONTRACT if bound else None
-    verdicts = [check_rule(rule, _SETTINGS[rule], text, lambda _: source, contract=contract) for _ in range(2)]
+    read = [Evidence("1", "search", source or text[::-1], text), Evidence("2", "task a", text[: len(text) // 2])]
+    verdicts = [
+        check_rule(
+            rule, _SETTINGS[rule], text, lambda _: source, contract=contract, evidence=read, calls={"x"}, tools={"x_y"}
+        )
+        for _ in range(2)
+    ]
     assert verdicts[0] == verdicts[1]
     assert len(verdicts[0]) <= 21
     assert all(reason.strip() for reason in verdicts[0])
+
+
+@settings(max_examples=200, deadline=None)
+@given(_ANY_TEXT, st.none() | _ANY_TEXT)
+def test_support_adds_up_for_any_text(text: str, source: str | None) -> None:
+    support = support_of(text, [] if source is None else [Evidence("1", "search", source)])
+    assert support.claims == support.supported + len(support.unsupported)
 
 
 @settings(max_examples=10, deadline=None)

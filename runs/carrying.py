@@ -1,0 +1,254 @@
+"""How a task is carried out: skipped, by a person, by a crew, for each entry, by candidates, in attempts, at once."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from crews.entries import fill_entry, join_entries, read_entries
+from crews.packet import make_packet, packet_problems
+from crews.planned import PlannedTask
+from project.conditions import evaluate
+from project.errors import AppError
+from runs.asking import ask_for_output
+from runs.attempt import attempt, deliver
+from runs.choosing import choose
+from runs.state import Parked
+from runs.unit import Unit
+from runs.walking import Child, Done, Walk
+
+Crewing = Callable[[Unit], dict[str, Any]]
+"""Lets a crew do a task."""
+
+
+def carry_out(unit: Unit, crewing: Crewing) -> dict[str, Any]:
+    """Do a task as its patterns say; return its result.
+
+    Raises: Parked; AppError for a condition or list that cannot be read from the outputs.
+    """
+    task = unit.planned.task
+    _refuse_incomplete(unit)
+    if task.when is not None and not _applies(unit, task.when):
+        return {"output": "", "skipped": True, "agent": unit.planned.agent_name, "partial": []}
+    unit = replace(unit, planned=unit.planned.model_copy(update={"task": task.model_copy(update={"when": None})}))
+    if task.for_each is not None:
+        return _for_each(unit)
+    if unit.planned.kind == "human":
+        return ask_for_output(unit)
+    if unit.lead.get("agents") or task.retry is not None or task.min_confidence is not None:
+        return _in_attempts(unit)
+    if task.candidates is not None:
+        return _candidates(unit)
+    return crewing(unit) if unit.planned.kind == "crew" else attempt(unit)
+
+
+def _refuse_incomplete(unit: Unit) -> None:
+    """Refuse what the tasks before it hand over when it lacks what their contract asks."""
+    for name in unit.planned.needs:
+        before = next((task for task in unit.scope.tasks if task.name == name), None)
+        if name not in unit.outputs or before is None or before.contract is None or before.task.for_each is not None:
+            continue
+        packet = make_packet(name, {"output": unit.outputs[name]}, before.task.expected_output, before.contract)
+        problems = packet_problems(packet, before.contract)
+        if problems:
+            unit.decisions.record("handoff", "refused", "; ".join(problems), among=["taken", "refused"])
+            raise Parked("failed", f"the handoff from {name} is incomplete: {'; '.join(problems[:3])}")
+
+
+def _applies(unit: Unit, condition: str) -> bool:
+    found = evaluate(condition, unit.scope.inputs, read_outputs(unit), unit.state)
+    if not isinstance(found, bool):
+        what = f"{unit.path}: `when` must come to true or false, got {json.dumps(found)[:80]}"
+        raise AppError(what, fix="compare with `==`, `!=`, `<` or `>`")
+    shown = {key: value for key, value in read_outputs(unit).items() if f"outputs.{key}" in condition}
+    why = f"`{condition}` is {'true' if found else 'false'}"
+    evidence = [f"outputs.{key} = {json.dumps(value, ensure_ascii=False)[:200]}" for key, value in shown.items()]
+    unit.decisions.record("branch", "run" if found else "skip", why, among=["run", "skip"], evidence=evidence)
+    return found
+
+
+def read_outputs(unit: Unit) -> dict[str, Any]:
+    """Return the outputs as conditions see them: objects where there is a contract, else texts; skipped ones null."""
+    contracts = {task.name: task.contract is not None or task.task.for_each is not None for task in unit.scope.tasks}
+    found: dict[str, Any] = {}
+    for name in unit.planned.waits_for:
+        text = unit.outputs.get(name)
+        found[name] = json.loads(text) if text is not None and contracts.get(name) and _is_json(text) else text
+    return found
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+# -- for_each
+
+
+def _for_each(unit: Unit) -> dict[str, Any]:
+    task = unit.planned.task
+    assert task.for_each is not None
+    entries = read_entries(evaluate(task.for_each.items, unit.scope.inputs, read_outputs(unit), unit.state), unit.path)
+    single = task.model_copy(update={"for_each": None})
+    children = [
+        Child(
+            f"i{number}",
+            f"{unit.path}.i{number}",
+            (),
+            _piece(unit, unit.planned.model_copy(update={"task": fill_entry(single, entry, number)})),
+            unit.planned.agent_name,
+        )
+        for number, entry in enumerate(entries, 1)
+    ]
+    done = _rounds(unit, children, task.for_each.width, _enough(len(children), task.for_each.on_failure == "fail"))
+    results = [done[child.name] for child in children]
+    joined = join_entries(unit.planned, entries, results)
+    if task.writes:
+        joined["writes_of_entries"] = [result["writes"] for result in results if result.get("writes")]
+    return joined
+
+
+def _enough(number: int, every: bool) -> Callable[[Done], str]:
+    def judge(done: Done) -> str:
+        failed = [f"entry {name[1:]}: {result['failed']}" for name, result in done.items() if "failed" in result]
+        return "; ".join(failed[:5]) if failed and (every or len(failed) == number) else ""
+
+    return judge
+
+
+def _piece(unit: Unit, planned: PlannedTask) -> Callable[[Done, Sequence[str]], dict[str, Any] | None]:
+    return lambda _done, _under_way: unit.piece(planned)
+
+
+def _rounds(unit: Unit, children: Sequence[Child], width: int | None, judge: Callable[[Done], str]) -> Done:
+    """Do the children; when what came of them is not enough the task fails, and a resume does the failed ones again."""
+    done: Done = {}
+    number = 0
+    while True:
+        number += 1
+        suffix = f"r{number}" if number > 1 else ""
+        again = [replace(child, path=f"{child.path}{suffix}") for child in children if _unfinished(child, done)]
+        before = {
+            child.name: result for child in children if not _unfinished(child, done) for result in [done[child.name]]
+        }
+        walk = Walk(unit.run, unit.start, f"{unit.path}/{suffix}", before)
+        done = walk.go(again, width)
+        wrong = judge(done)
+        if not wrong:
+            return done
+        if any(child.path in unit.run.fresh for child in again):
+            raise Parked("failed", wrong, f"`muster runs resume {unit.run.run_id}` tries the failed ones again")
+
+
+def _unfinished(child: Child, done: Done) -> bool:
+    return child.name not in done or "failed" in done[child.name]
+
+
+# -- candidates
+
+
+def _candidates(unit: Unit) -> dict[str, Any]:
+    task = unit.planned.task
+    assert task.candidates is not None
+    names = task.candidates.agents or [unit.planned.agent_name]
+    single = task.model_copy(update={"candidates": None, "judge": None, "output_file": None})
+    children: list[Child] = []
+    for number in range(1, task.candidates.count + 1):
+        name = names[(number - 1) % len(names)]
+        planned = unit.planned.model_copy(update={"task": single}).given_to(unit.member(name))
+        children.append(Child(f"c{number}", f"{unit.path}.c{number}", (), _piece(unit, planned), name))
+
+    def judge(done: Done) -> str:
+        failed = [f"{name}: {result['failed']}" for name, result in done.items() if "failed" in result]
+        return "; ".join(failed) if len(failed) == len(children) else ""
+
+    done = _rounds(unit, children, None, judge)
+    return choose(unit, {child.name: done[child.name] for child in children})
+
+
+# -- attempts
+
+
+def _in_attempts(unit: Unit) -> dict[str, Any]:
+    """Try until an output is good enough; each further attempt may be another agent's, with the reasons before it."""
+    names, most = _order(unit)
+    number = 0
+    said: list[dict[str, Any]] = []
+    best: dict[str, Any] | None = None
+    while True:
+        tried = [entry["agent"] for entry in said]
+        name = names[number % len(names)]
+        number += 1
+        path = f"{unit.path}.a{number}"
+        result = _attempt_once(unit, name, path, said)
+        wrong = unfit(result, unit.min_confidence)
+        said.append({"agent": name, "why": wrong})
+        if not wrong:
+            return deliver(unit, result | {"attempts": said})
+        if "output" in result and (best is None or _sure(result) > _sure(best)):
+            best = result
+        if number % most == 0 and (unit.lead or path in unit.run.fresh):
+            return _exhausted(unit, said[-most:], best)
+        after = names[number % len(names)]
+        unit.decisions.record(
+            "reassign" if after != name else "retry",
+            after,
+            f"{name}: {wrong}",
+            among=[other for other in names if other not in tried] or names,
+            evidence=[f"workflow {path}"],
+        )
+
+
+def _order(unit: Unit) -> tuple[list[str], int]:
+    """Return who tries, in turn, and how many attempts there are."""
+    retry = unit.planned.task.retry
+    if unit.lead:
+        return list(unit.lead["agents"]), int(unit.lead["max_attempts"])
+    if retry is None:  # only min_confidence: one attempt
+        return [unit.planned.agent_name], 1
+    return [unit.planned.agent_name, *retry.agents], retry.attempts
+
+
+def _attempt_once(unit: Unit, name: str, path: str, said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    task = unit.planned.task.model_copy(update={"retry": None, "min_confidence": None, "output_file": None})
+    planned = unit.planned.model_copy(update={"task": task})
+    if name != unit.planned.agent_name:
+        planned = planned.given_to(unit.member(name))
+    told = [f"- {entry['agent']}: {entry['why']}" for entry in said]
+    lines = ["Earlier attempts at this task were not good enough:", *told, "Do better where they failed."]
+    extra = "\n".join(part for part in (unit.extra, "\n".join(lines) if told else "") if part)
+    lead = {key: unit.lead[key] for key in ("reviewer", "criteria", "goal") if key in unit.lead}
+    attempt_lead = lead | {"once": True, "min_confidence": unit.min_confidence}
+    work = unit.piece(planned, extra=extra) | {"lead": attempt_lead}
+    child = Child("attempt", path, (), lambda _done, _under_way: work, name)
+    return Walk(unit.run, unit.start, f"{unit.path}/").go([child])["attempt"]
+
+
+def _exhausted(unit: Unit, said: Sequence[Mapping[str, Any]], best: dict[str, Any] | None) -> dict[str, Any]:
+    why = "; ".join(f"{entry['agent']}: {entry['why']}" for entry in said)
+    if unit.lead:
+        return {"failed": why, "attempts": list(said), "best": best, "agent": said[-1]["agent"]}
+    raise Parked("failed", f"{len(said)} attempts failed: {why}")
+
+
+def unfit(result: Mapping[str, Any], min_confidence: float | None) -> str:
+    """Say why a result is not good enough; "" when it is."""
+    if "failed" in result:
+        return str(result["failed"])
+    if not str(result.get("output", "")).strip():
+        return "the output is empty"
+    confidence: Mapping[str, Any] = result.get("confidence") or {}
+    value = confidence.get("value")
+    if min_confidence is not None and value is not None and value < min_confidence:
+        how = "measured" if confidence.get("measured") else "by its own word"
+        reasons = "; ".join(confidence.get("from", []))
+        return f"confidence {value:g} ({how}: {reasons}) is below {min_confidence:g}"
+    return ""
+
+
+def _sure(result: Mapping[str, Any]) -> float:
+    confidence = cast(Mapping[str, Any], result.get("confidence") or {})
+    return float(confidence.get("value") or 0)

@@ -1,0 +1,96 @@
+"""Ask an agent one thing beside its task: to plan, review, judge, answer a colleague. Steps of their own lane."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from agents.build import GuardedLLM, build_agent
+from crews.planned import Member
+from models.answer import Answer, ToolCall, Usage, estimate_tokens
+from models.offline.respond import OfflineTask, respond
+from project.spec import TaskSpec
+from runs.seams import AskModel, Guard, Lane
+from runs.state import Parked, RunState
+from tasks.build import build_task
+from tasks.contracts import ask_again
+from tools.tool import Tool, openai_schema
+
+_T = TypeVar("_T")
+_TRIES = 4
+OFFLINE_WINDOW = 1_000_000
+
+Read = Callable[[str], "tuple[_T | None, list[str]]"]
+"""Reads an answer: what it says, or why it cannot be used."""
+
+
+def consult(
+    run: RunState,
+    member: Member,
+    lane_name: str,
+    task: str,
+    request: str,
+    read: "Read[_T]",
+    *,
+    tools: Mapping[str, Tool] | None = None,
+    tries: int = _TRIES,
+    soft: bool = False,
+    expected: str = "Exactly what is asked for, in the form that is asked for.",
+) -> _T:
+    """Put `request` to `member` until `read` takes the answer; a wrong one goes back with its reasons.
+
+    Raises: Parked when no answer of this execution can be used; a resume asks again. With `soft`, where that is a
+    result with which somebody goes on, answers of earlier executions count, too.
+    """
+    spec = run.plan.models[member.model]
+    lane = Lane(lane_name, task, member.name)
+    limit = member.agent.max_execution_time
+    guard = Guard(run, lane, member.model, run.models[member.model].ask, tools or {}, limit, soft=soft)
+    taken: list[_T] = []
+    rejections = 0
+    seen = guard.made_now
+
+    def judge(answer: str) -> str | None:
+        nonlocal rejections, seen
+        value, reasons = read(answer)
+        if value is not None:
+            taken.append(value)
+            return None
+        rejections += soft or guard.made_now > seen
+        seen = guard.made_now
+        if rejections >= tries:
+            shown = "; ".join(reasons[:5])
+            raise Parked("failed", f"{lane_name}: no answer could be used: {shown}", "try another model")
+        return ask_again(reasons)
+
+    agent = build_agent(
+        member.agent,
+        GuardedLLM(spec.model, guard.ask, run.models[member.model].context_window),
+        act=guard.act,
+        judge=judge,
+        schemas=[openai_schema(tool) for tool in (tools or {}).values()],
+        protocol=spec.tool_calling,
+        max_output_tokens=spec.max_tokens or 1024,
+    )
+    asked = TaskSpec(description=request, expected_output=expected)
+    build_task(lane_name, asked, agent).execute_sync(context=None, tools=[])
+    return taken[-1]
+
+
+def is_offline(run: RunState, member: Member) -> bool:
+    """Say whether the offline model answers for this member."""
+    return run.plan.models[member.model].model == "offline"
+
+
+def offline_asker(task: OfflineTask) -> AskModel:
+    """Return what answers a task without a model."""
+
+    def ask(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], _limit: float) -> Answer:
+        reply = respond(messages, tools, task)
+        calls = tuple(
+            ToolCall(call.id, call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in reply.calls
+        )
+        text = reply.text or ""
+        prompt = sum(estimate_tokens(str(message.get("content") or "")) for message in messages)
+        return Answer(text, calls, Usage(prompt, estimate_tokens(text), estimated=True))
+
+    return ask

@@ -1,0 +1,172 @@
+"""A crew at work: its tasks in their order, its stages, or its manager's plan; also a crew that does a task."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crews.pipeline import crew_task_inputs, stage_inputs
+from crews.planned import CrewPlan, PlannedTask
+from crews.state import ancestors, fold_state
+from project.conditions import condition_state
+from project.errors import AppError
+from project.inputs import read_values
+from runs import engine
+from runs.state import RunState
+from runs.unit import Decisions, Start, Unit, work_of
+from runs.walking import Child, Done, Walk
+from tasks.contracts import canonical, read_contract
+
+NOT_KNOWN: dict[str, Any] = {"value": None, "measured": False, "from": []}
+"""The confidence of what nothing was measured of."""
+
+
+@dataclass(frozen=True)
+class CrewRun:
+    """One crew under way, at a path of the run: "" for the run's own, `name.` below it."""
+
+    run: RunState
+    scope: CrewPlan
+    prefix: str
+    start: Start
+    decisions: Decisions
+    crew: str | None = None
+    upstream: Sequence[str] = ()
+    moved: dict[str, str] = field(default_factory=dict[str, str])
+    """Subtasks that were planned anew, and their paths below the crew's."""
+
+    def path(self, name: str) -> str:
+        return f"{self.prefix}{self.moved.get(name, name)}"
+
+    def unit(self, planned: PlannedTask, done: Done, before: Sequence[str], **more: Any) -> Unit:
+        """Make the unit of a task from the results so far; `before` are the tasks whose work it may build on."""
+        given = {name: done[name]["output"] for name in planned.waits_for if has_output(done[name])}
+        writes = [write for name in before if name in done for write in writes_of(done[name])]
+        folded = fold_state(self.scope.state, writes)
+        return Unit(
+            run=self.run,
+            path=self.path(planned.name),
+            scope=self.scope,
+            planned=planned,
+            start=self.start,
+            decisions=self.decisions,
+            crew=self.crew,
+            outputs=given,
+            state={name: value for name, value in folded.items() if name in _state_read(planned)},
+            upstream=[*self.upstream, *(self.path(name) for name in before)],
+            **more,
+        )
+
+
+def _state_read(planned: PlannedTask) -> list[str]:
+    return [*planned.task.reads, *condition_state(planned.task)]
+
+
+def has_output(result: Mapping[str, Any]) -> bool:
+    """Say whether there is something to hand over."""
+    return "output" in result and not result.get("skipped")
+
+
+def writes_of(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a task wrote into the state, in order."""
+    return result.get("writes_of_entries") or ([result["writes"]] if result.get("writes") else [])
+
+
+def walk_tasks(crew: CrewRun) -> dict[str, Any]:
+    """Do the tasks of a sequential crew: one starts when what it waits for is done. Returns the crew's result."""
+    tasks = crew.scope.tasks
+    children = [
+        Child(task.name, crew.path(task.name), task.waits_for, _work(crew, task), task.agent_name) for task in tasks
+    ]
+    done = Walk(crew.run, crew.start, crew.prefix).go(children)
+    last = next((task for task in reversed(tasks) if has_output(done[task.name])), tasks[-1])
+    return crew_result(done, last.name, json_output=is_json(last), order=[task.name for task in tasks])
+
+
+def _work(crew: CrewRun, planned: PlannedTask) -> Callable[[Done, Sequence[str]], dict[str, Any]]:
+    before = ancestors(crew.scope.tasks, planned.name)
+
+    def work(done: Done, _under_way: Sequence[str]) -> dict[str, Any]:
+        return work_of(crew.unit(planned, done, before))
+
+    return work
+
+
+def is_json(planned: PlannedTask) -> bool:
+    """Say whether the task's output is JSON."""
+    return planned.contract is not None
+
+
+def crew_result(done: Done, last: str, *, json_output: bool, order: Sequence[str]) -> dict[str, Any]:
+    """Make a crew's result of those of its tasks; the output is that of `last`."""
+    partial = [f"{name}: {note}" for name in order for note in done[name].get("partial", [])]
+    return {
+        "output": done[last].get("output", ""),
+        "json": json_output,
+        "tasks": {name: done[name] for name in order},
+        "partial": partial,
+        "confidence": done[last].get("confidence") or NOT_KNOWN,
+    }
+
+
+def walk_stages(crew: CrewRun) -> dict[str, Any]:
+    """Run the crews of a pipeline in order. Returns the pipeline's result."""
+    names = [stage.crew for stage in crew.scope.stages]
+    children: list[Child] = []
+    for number, stage in enumerate(crew.scope.stages):
+        scope = crew.run.plan.crews[stage.crew]
+
+        def work(done: Done, _under_way: Sequence[str], stage: Any = stage, scope: CrewPlan = scope) -> dict[str, Any]:
+            outputs = {name: str(result["output"]) for name, result in done.items()}
+            return {"stage": stage.crew, "given": stage_inputs(stage, scope, crew.scope.inputs, outputs)}
+
+        children.append(Child(stage.crew, crew.path(stage.crew), names[:number], work, f"crew {stage.crew}"))
+    done = Walk(crew.run, crew.start, crew.prefix).go(children)
+    return crew_result(done, names[-1], json_output=bool(done[names[-1]].get("json")), order=names)
+
+
+def enter_crew(
+    run: RunState, name: str, path: str, given: Mapping[str, str], start: Start, upstream: Sequence[str] = ()
+) -> CrewRun:
+    """Give a crew its inputs, checked as those of a run, in a step. Raises: AppError for an input that does not fit."""
+
+    def read() -> dict[str, Any]:
+        root = Path(run.plan.project)
+        values = read_values(run.plan.crews[name].wanted, name, given, root, root)
+        return {"kind": "inputs", "crew": name, "values": values, "seconds": 0.0}
+
+    values = engine.step(f"{path}/inputs", read)["values"]
+    scope = run.scope(name, values)
+    return CrewRun(run, scope, f"{path}.", start, Decisions(path, run.folder), name, upstream)
+
+
+def crew_for(unit: Unit) -> CrewRun:
+    """Enter the crew that does a task: the task's description becomes its one input."""
+    planned = unit.planned
+    name = planned.agent_name
+    texts = [planned.task.description, f"Expected: {planned.task.expected_output}"]
+    texts += [unit.context] if unit.context else [unit.outputs[need] for need in planned.needs if need in unit.outputs]
+    given = crew_task_inputs(unit.run.plan.crews[name], "\n\n".join([*texts, *([unit.extra] if unit.extra else [])]))
+    return enter_crew(unit.run, name, unit.path, given, unit.start, unit.upstream)
+
+
+def as_task_result(unit: Unit, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a task's result of the result of the crew that did it. Raises: AppError where it breaks the contract."""
+    output = str(result["output"])
+    if unit.planned.contract is not None:
+        value, problems = read_contract(output, unit.planned.contract)
+        if value is None or problems:
+            raise AppError(
+                f"{unit.path}: the crew {unit.planned.agent_name} broke the contract: {'; '.join(problems[:3])}"
+            )
+        output = canonical(value)
+    return {
+        "output": output,
+        "agent": unit.planned.agent_name,
+        "model": "",
+        "offline": False,
+        "checks": [],
+        "confidence": result["confidence"],
+        "partial": result["partial"],
+        "json": unit.planned.contract is not None or bool(result["json"]),
+    }

@@ -1,0 +1,479 @@
+"""A manager at work: brief, plan, subtasks routed and checked, failures reassigned and planned anew, one result.
+
+Every choice is journaled as a decision with its reason; `runs why` tells them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from crews.brief import Brief, brief_request, brief_text, offline_brief, read_brief, settle
+from crews.packet import make_packet, packet_problems, packet_text
+from crews.plan_reading import read_plan
+from crews.plan_text import plan_request, plan_text, plan_yaml
+from crews.planned import Member, PlannedTask
+from crews.subtasks import (
+    GivenTask,
+    Limits,
+    Subtask,
+    WorkPlan,
+    able_members,
+    find_result,
+    offline_plan,
+)
+from crews.subtasks import Member as Candidate
+from project.spec import AgentSpec, GuardrailSpec, ManagerSpec, TaskSpec
+from runs.aggregating import aggregate
+from runs.asking import ask_person
+from runs.consulting import consult, is_offline
+from runs.crewing import CrewRun, has_output
+from runs.state import Event, Parked, Question
+from runs.unit import found_by, work_of
+from runs.walking import Child, Done, Walk
+
+_MOST_REVIEWS = 10
+_AGAIN = "again."
+"""Where the subtasks of the second plan are: their ids may be those of the first."""
+
+
+@dataclass
+class Managed:
+    """A hierarchical crew under way."""
+
+    crew: CrewRun
+    manager: Member
+    spec: ManagerSpec
+    offline: bool
+    brief: Brief = field(default_factory=lambda: Brief(asked=""))
+    subtasks: dict[str, Subtask] = field(default_factory=dict[str, Subtask])
+    """Of the plan in force, by id."""
+    planned: dict[str, PlannedTask] = field(default_factory=dict[str, PlannedTask])
+    done: Done = field(default_factory=Done)
+    result_ids: list[str] = field(default_factory=list[str])
+
+    @property
+    def team(self) -> list[Candidate]:
+        """Those whom the manager may give work to, as its plan names them."""
+        members = [self.crew.scope.members[name] for name in self.crew.scope.workers]
+        return [
+            Candidate(
+                member.name,
+                member.agent.role,
+                member.agent.goal,
+                tuple(use.name for use in member.agent.tools),
+                member.kind,
+            )
+            for member in members
+        ]
+
+    @property
+    def given(self) -> list[GivenTask]:
+        return [
+            GivenTask(
+                task.name,
+                task.task.description,
+                task.task.expected_output,
+                task.agent_name or None,
+                tuple(task.waits_for),
+                tuple(use.name for use in task.task.tools) if task.task.tools is not None else None,
+                task.contract is not None,
+            )
+            for task in self.crew.scope.tasks
+        ]
+
+    def lane(self, purpose: str) -> str:
+        return f"{self.crew.prefix}{self.manager.name}.{purpose}"
+
+
+def manage(crew: CrewRun) -> dict[str, Any]:
+    """Lead a hierarchical crew from its goal to one result. Raises: Parked."""
+    manager, spec = crew.scope.manager_member, crew.scope.manager
+    assert manager is not None
+    assert spec is not None
+    managed = Managed(crew, manager, spec, is_offline(crew.run, manager))
+    crew.run.tell(Event("task_started", crew.path("manager"), agent=manager.name))
+    managed.brief = _intake(managed)
+    plan = _make_plan(managed)
+    if spec.review_plan:
+        plan = _review_plan(managed, plan)
+    _take_plan(managed, plan)
+    _work(managed, "")
+    if _open_ids(managed):
+        _plan_again(managed)
+    for name in _open_ids(managed):
+        _settle_failed(managed, name)
+    result = aggregate(crew, managed.manager, spec, managed.brief, _results(managed), managed.planned)
+    crew.run.tell(Event("task_done", crew.path("manager")))
+    return result
+
+
+# -- brief and plan
+
+
+def _intake(managed: Managed) -> Brief:
+    crew = managed.crew
+    scope = crew.scope
+    goal = scope.goal or scope.description or (scope.tasks[-1].task.description if scope.tasks else scope.crew)
+    given = [(task.name, task.task.description, task.task.expected_output) for task in scope.tasks]
+    if managed.offline:
+        brief, by = offline_brief(goal, scope.inputs, given), "offline"
+    else:
+        request = brief_request(goal, scope.description, scope.inputs, given)
+        brief = consult(crew.run, managed.manager, managed.lane("brief"), crew.path("manager"), request, read_brief)
+        by = managed.manager.name
+    answers: dict[str, str] = {}
+    for number, open_question in enumerate(brief.questions, 1):
+        prompt = f"{open_question.question} Enter takes: {open_question.assumption}"
+        name = f"{crew.prefix}manager/answer#{number}"
+        question = Question(crew.path("manager"), prompt, f"The manager asks, because: {open_question.why}")
+        said = ask_person(crew.run, name, question, needed=False)
+        answers[open_question.question] = said or ""
+        crew.decisions.record(
+            "question",
+            said or open_question.assumption,
+            f"{open_question.question} {'answered' if said else 'assumed, nobody answered'}: {open_question.why}",
+            by="person" if said else "rule",
+        )
+    brief = settle(brief, answers)
+    crew.decisions.record(
+        "brief", brief_text(brief), "what the goal asks for", by=by, brief=brief.model_dump(mode="json")
+    )
+    return brief
+
+
+def _limits(managed: Managed) -> Limits:
+    run, budget = managed.crew.run, managed.crew.run.budget
+    with run.lock:
+        spent = run.committed()
+    calls = None if budget.max_model_calls is None else max(0, budget.max_model_calls - spent.model_calls)
+    tools = None if budget.max_tool_calls is None else max(0, budget.max_tool_calls - spent.tool_calls)
+    return Limits(managed.spec.max_subtasks, calls, tools)
+
+
+def _make_plan(managed: Managed, wishes: str = "", number: int = 1) -> WorkPlan:
+    crew = managed.crew
+    if managed.offline:
+        plan = offline_plan(
+            managed.brief, managed.team, managed.given, manager=managed.manager.name, most=managed.spec.max_subtasks
+        )
+        return _record_plan(managed, plan, plan.note, "offline")
+    limits = _limits_as_journaled(managed, number)
+    request = plan_request(managed.brief, managed.team, managed.given, limits)
+    if wishes:
+        request += f"\n\nA person has seen your plan and wants this changed:\n{wishes}"
+
+    def read(text: str) -> tuple[WorkPlan | None, list[str]]:
+        return _read(managed, text, limits)
+
+    lane = managed.lane("plan" if number == 1 else f"plan{number}")
+    plan = consult(crew.run, managed.manager, lane, crew.path("manager"), request, read)
+    return _record_plan(managed, plan, plan.note or "the manager's plan for the brief", managed.manager.name)
+
+
+def _read(managed: Managed, text: str, limits: Limits) -> tuple[WorkPlan | None, list[str]]:
+    plan, problems = read_plan(
+        text,
+        team=managed.team,
+        given=managed.given,
+        brief=managed.brief,
+        limits=limits,
+        done_ids=[name for name, result in managed.done.items() if has_output(result)],
+        finished=[one for name, one in managed.subtasks.items() if has_output(managed.done.get(name, {}))],
+        manager=managed.manager.name,
+    )
+    # Conditions of given tasks name each other, so a subtask that carries one out is called as it is.
+    misnamed = [one for one in plan.subtasks if one.task is not None and one.id != one.task] if plan is not None else []
+    if misnamed:
+        return None, [f"subtask `{one.id}` carries out the task `{one.task}`: give it that id" for one in misnamed]
+    return plan, problems
+
+
+def _limits_as_journaled(managed: Managed, number: int) -> Limits:
+    """Return what the plan may take; journaled, since what is spent depends on the moment."""
+    limits = _limits(managed)
+    record = managed.crew.decisions.record(
+        "limits",
+        f"at most {limits.max_subtasks} subtasks",
+        "the ceilings of the run and the crew's `max_subtasks`",
+        model_calls_left=limits.model_calls_left,
+        tool_calls_left=limits.tool_calls_left,
+        number=number,
+    )
+    return Limits(managed.spec.max_subtasks, record["model_calls_left"], record["tool_calls_left"])
+
+
+def _record_plan(managed: Managed, plan: WorkPlan, why: str, by: str) -> WorkPlan:
+    """Journal the plan, and why each subtask goes to its agent."""
+    managed.crew.decisions.record(
+        "plan",
+        [one.id for one in plan.subtasks],
+        why,
+        among=managed.crew.scope.workers,
+        evidence=[f"{one.id} → {one.agent}: {one.reason}" for one in plan.subtasks],
+        by=by,
+        plan=plan.model_dump(mode="json"),
+    )
+    return plan
+
+
+def _review_plan(managed: Managed, plan: WorkPlan) -> WorkPlan:
+    """Let a person see the plan, edit it, or say what should change."""
+    crew = managed.crew
+    for number in range(1, _MOST_REVIEWS + 1):
+        text = f"{plan_text(plan)}\n\n{plan_yaml(plan)}"
+        prompt = "Run this plan? Enter runs it; or say what should change"
+        question = Question(crew.path("manager"), prompt, text, editable=True)
+        said = ask_person(crew.run, f"{crew.prefix}manager/plan_answer#{number}", question, needed=True) or ""
+        if not said:
+            crew.decisions.record("plan review", "accepted", "a person has seen the plan", by="person")
+            return plan
+        crew.decisions.record("plan review", "changes wanted", said[:500], by="person")
+        if "subtasks:" in said:
+            edited, problems = _read(managed, said, Limits(managed.spec.max_subtasks))
+            if edited is not None:
+                plan = _record_plan(managed, edited, "edited by a person", "person")
+                continue
+            said = f"{said}\n\nThis cannot be run as it stands: {'; '.join(problems)}"
+        if managed.offline:
+            raise Parked("failed", "the offline manager cannot change its plan", "edit the plan, or name a model")
+        plan = _make_plan(managed, said, number + 1)
+    raise Parked("failed", f"the plan was changed {_MOST_REVIEWS} times without being accepted")
+
+
+# -- the work
+
+
+def _take_plan(managed: Managed, plan: WorkPlan) -> None:
+    managed.result_ids = find_result(plan)
+    for one in plan.subtasks:
+        managed.subtasks[one.id] = one
+        managed.planned[one.id] = _planned(managed, one)
+
+
+def _planned(managed: Managed, one: Subtask) -> PlannedTask:
+    """Turn a subtask into a task: the given one, or one of the manager's own making; its done-rules are guardrails."""
+    scope = managed.crew.scope
+    member = scope.members[one.agent]
+    rules = [rule for rule in one.done if rule.rule is not None]
+    rules += [
+        rule
+        for rule in managed.brief.done
+        if rule.id in one.covers and rule.rule is not None and _is_last(managed, one)
+    ]
+    guardrails = [GuardrailSpec(rule=rule.rule, value=rule.value) for rule in rules]
+    criteria = [rule.text for rule in [*one.done, *(rule for rule in managed.brief.done if rule.id in one.covers)]]
+    if one.task is not None:
+        own = scope.task(one.task)
+        task = own.task.model_copy(update={"guardrails": [*own.task.guardrails, *guardrails]})
+        changes = {"name": one.id, "task": task, "needs": list(one.depends_on), "after": []}
+        planned = own.model_copy(update=changes)
+        return planned if planned.agent_name == member.name else planned.given_to(member)
+    expected = one.expected_output + "".join(f"\n- {text}" for text in criteria)
+    allowed = None if one.tools is None else [use for use in member.agent.tools if use.name in one.tools]
+    task = TaskSpec(
+        description=one.description,
+        expected_output=expected,
+        agent=member.name,
+        tools=allowed,
+        guardrails=guardrails,
+        output=one.output,
+    )
+    blank = PlannedTask(
+        name=one.id,
+        task=task,
+        agent_name="",
+        agent=AgentSpec(role="", goal="", backstory=""),
+        needs=list(one.depends_on),
+        tools=[],
+        contract=one.output,
+        model="",
+    )
+    return blank.given_to(member)
+
+
+def _is_last(managed: Managed, one: Subtask) -> bool:
+    """Whether what it makes is the whole result, so that rules for the whole are rules for it."""
+    return managed.result_ids == [one.id]
+
+
+def _work(managed: Managed, label: str) -> None:
+    """Do every subtask that is not done: each starts when its inputs exist, side by side."""
+    crew = managed.crew
+    open_ids = [name for name in managed.planned if name not in managed.done]
+    children = [Child(name, crew.path(name), managed.planned[name].needs, _give(managed, name)) for name in open_ids]
+    walk = Walk(crew.run, crew.start, f"{crew.prefix}{label}", dict(managed.done))
+    managed.done = walk.go(children)
+
+
+def _give(managed: Managed, name: str) -> Any:
+    def work(done: Done, under_way: Sequence[str]) -> dict[str, Any] | None:
+        planned = managed.planned[name]
+        refused = _incomplete(managed, planned, done)
+        if refused:
+            managed.crew.decisions.record("handoff", "refused", refused, among=["taken", "refused"], about=name)
+            return None
+        agents = _route(managed, name, under_way)
+        routed = planned if planned.agent_name == agents[0] else planned.given_to(managed.crew.scope.members[agents[0]])
+        managed.planned[name] = routed
+        lead: dict[str, Any] = {"agents": agents, "max_attempts": managed.spec.max_attempts}
+        lead["goal"] = managed.brief.asked
+        if managed.spec.min_confidence is not None:
+            lead["min_confidence"] = managed.spec.min_confidence
+        if managed.spec.reviewer and managed.spec.reviewer not in agents:
+            lead |= {"reviewer": managed.spec.reviewer, "criteria": _criteria(managed, name)}
+        unit = managed.crew.unit(
+            routed, done, _before(managed, name), context=_packets(managed, routed, done), soft=True, lead=lead
+        )
+        return work_of(unit)
+
+    return work
+
+
+def _criteria(managed: Managed, name: str) -> list[str]:
+    one = managed.subtasks[name]
+    covered = [rule.text for rule in managed.brief.done if rule.id in one.covers]
+    return [*(rule.text for rule in one.done), *covered]
+
+
+def _incomplete(managed: Managed, planned: PlannedTask, done: Done) -> str:
+    """Say what the subtasks before it fail to hand over; "" when all of it is there."""
+    problems: list[str] = []
+    for name in planned.needs:
+        if not has_output(done[name]):
+            problems.append(f"{name} has no output to hand over")
+            continue
+        before = managed.planned[name]
+        packet = make_packet(name, done[name], before.task.expected_output, before.contract)
+        problems += packet_problems(packet, before.contract)
+    return "; ".join(problems)
+
+
+def _route(managed: Managed, name: str, under_way: Sequence[str]) -> list[str]:
+    """Choose who does a subtask now, and who would take over: the planned agent unless it is busier than another."""
+    one, spec = managed.subtasks[name], managed.spec
+    given = managed.crew.scope.task(one.task) if one.task is not None else None
+    fixed = given is not None and given.agent_name != ""
+    able = able_members(one, managed.team, managed.manager.name, spec.reviewer or "") or [one.agent]
+    load = {agent: sum(1 for other in under_way if managed.planned[other].agent_name == agent) for agent in able}
+    chosen, why = one.agent, one.reason
+    spare = [agent for agent in able if load[agent] < load.get(one.agent, 0)]
+    if spare and not fixed:
+        chosen = min(spare, key=lambda agent: (load[agent], able.index(agent)))
+        why = f"{one.agent} was planned ({one.reason}) but has {load[one.agent]} under way; {chosen} has {load[chosen]}"
+    record = managed.crew.decisions.record(
+        "route",
+        chosen,
+        why,
+        among=able,
+        evidence=[f"{agent}: {load[agent]} under way" for agent in able],
+        by="offline" if managed.offline else managed.manager.name if chosen == one.agent else "rule",
+        about=name,
+    )
+    chosen = str(record["chosen"])
+    return [chosen, *(agent for agent in able if agent != chosen)]
+
+
+def _before(managed: Managed, name: str) -> list[str]:
+    """Name every subtask that this one builds on, directly or not, in the order of the plan."""
+    found: set[str] = set()
+    open_ids = list(managed.planned[name].needs)
+    while open_ids:
+        one = open_ids.pop()
+        if one not in found:
+            found.add(one)
+            open_ids += managed.planned[one].needs if one in managed.planned else []
+    return [one for one in managed.planned if one in found]
+
+
+def _packets(managed: Managed, planned: PlannedTask, done: Done) -> str:
+    parts: list[str] = []
+    for name in planned.needs:
+        before = managed.planned[name]
+        found = found_by(managed.crew.run, [managed.crew.path(name)])
+        evidence = [asdict(item) for item in found]
+        reason = managed.subtasks[planned.name].reason
+        packet = make_packet(name, done[name], before.task.expected_output, before.contract, evidence, reason)
+        parts.append(packet_text(packet))
+    return "\n\n".join(parts)
+
+
+# -- what failed
+
+
+def _open_ids(managed: Managed) -> list[str]:
+    return [name for name in managed.planned if not has_output(managed.done.get(name, {}))]
+
+
+def _plan_again(managed: Managed) -> None:
+    """Let the manager plan what failed, and what waited for it, anew: once. The offline manager cannot."""
+    crew, open_ids = managed.crew, _open_ids(managed)
+    failed = [(name, [_why_open(managed, name)]) for name in open_ids]
+    if managed.offline:
+        return
+    finished = [
+        (name, str(result.get("agent", "")), str(result["output"]))
+        for name, result in managed.done.items()
+        if has_output(result)
+    ]
+    limits = _limits_as_journaled(managed, 0)
+    request = plan_request(managed.brief, managed.team, managed.given, limits, finished, failed)
+
+    def read(text: str) -> tuple[WorkPlan | None, list[str]]:
+        return _read(managed, text, limits)
+
+    plan = consult(crew.run, managed.manager, managed.lane("replan"), crew.path("manager"), request, read)
+    crew.decisions.record(
+        "replan",
+        [one.id for one in plan.subtasks],
+        "; ".join(f"{name}: {reasons[0]}" for name, reasons in failed),
+        evidence=[f"{one.id} → {one.agent}: {one.reason}" for one in plan.subtasks],
+        by=managed.manager.name,
+        plan=plan.model_dump(mode="json"),
+        in_place_of=open_ids,
+        below=_AGAIN,
+    )
+    for name in open_ids:
+        managed.planned.pop(name)
+        managed.subtasks.pop(name)
+        managed.done.pop(name, None)
+    crew.moved.update({one.id: f"{_AGAIN}{one.id}" for one in plan.subtasks})
+    _take_plan(managed, plan)
+    _work(managed, "again/")
+
+
+def _why_open(managed: Managed, name: str) -> str:
+    result = managed.done.get(name, {})
+    return str(result.get("failed") or "it waited for what failed")
+
+
+def _settle_failed(managed: Managed, name: str) -> None:
+    """Let a person do what nobody could, or go on without it: the result says so."""
+    crew, spec = managed.crew, managed.spec
+    why = _why_open(managed, name)
+    if spec.on_failure == "fail":
+        crew.decisions.record("escalate", "fail", why, among=["ask", "partial", "fail"], about=name)
+        raise Parked("failed", f"{name}: {why}")
+    said: str | None = None
+    if spec.on_failure == "ask":
+        prompt = f"{name} could not be done. Write its output; Enter goes on without it"
+        question = Question(crew.path(name), prompt, f"{managed.planned[name].task.description}\n\n{why}")
+        said = ask_person(crew.run, f"{crew.prefix}manager/escalation/{name}", question, needed=False)
+    if said:
+        crew.decisions.record(
+            "escalate", "a person did it", why, among=["a person", "partial"], by="person", about=name
+        )
+        managed.done[name] = {"output": said, "agent": "human", "partial": [], "by_person": True}
+        return
+    best = cast(Mapping[str, Any] | None, managed.done.get(name, {}).get("best"))
+    note = f"not done: {why}" if best is None else f"below what was asked: {why}"
+    crew.decisions.record("escalate", "partial", why, among=["a person", "partial"], about=name)
+    managed.done[name] = {**(best or {}), "partial": [*(best or {}).get("partial", []), note], "unsettled": True}
+
+
+def _results(managed: Managed) -> Done:
+    """Return the results in the order of the plan, those that make up the result marked."""
+    return {
+        name: {**managed.done[name], "in_result": name in managed.result_ids}
+        for name in managed.planned
+        if name in managed.done
+    }
