@@ -11,7 +11,7 @@ if __package__:  # installed: this is muster/main.py, and the rooms beside it ar
 
 import typer
 
-from cli import check, doctor, inspect_, new, plan, run, runs, why
+from cli import blame, check, doctor, inspect_, new, plan, run, runs, why
 from cli.output import print_error, result, say
 from cli.session import Session, hoist_globals
 from muster import __version__
@@ -55,6 +55,7 @@ app.command("crews")(inspect_.crews)
 app.command("tools")(inspect_.tools)
 app.command("models")(inspect_.models)
 app.command("doctor")(doctor.doctor)
+app.command("blame")(blame.blame)
 runs.app.command("why")(why.why)
 app.add_typer(runs.app, name="runs")
 

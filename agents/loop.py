@@ -18,6 +18,7 @@ Act = Callable[[ToolCall], str]
 READ_MORE = "read_more"
 _MAX_COMPLAINTS = 3
 _MOST_REPEATS = 4
+_GO_ROUND = "say in the task what to do when a tool gives nothing new, or try another model"
 _CHARACTERS_PER_TOKEN = 4
 _LEAST_RESULT = 2000
 _KEPT_RESULTS = 2
@@ -103,7 +104,7 @@ class Conversation:
                 return text
             complaints += 1
             if complaints > _MAX_COMPLAINTS or last:
-                raise AgentFailed(*_give_up(complaint))
+                raise AgentFailed(*(_give_up(complaint) if not self.stalled else (self.stalled, _GO_ROUND)))
             self._complain(answer, complaint)
         raise AgentFailed(f"no answer within {max_steps} steps", "raise the agent's `max_iter`")
 
@@ -172,7 +173,7 @@ class Conversation:
 
     def _note_repeat(self, call: ToolCall, result: str) -> str:
         """Count the same call with the same result; return what the model is told of it."""
-        key = (call.name, call.arguments, result)
+        key = (call.name, _canonical(call.arguments), result)
         self._seen[key] += 1
         times = self._seen[key]
         if times >= _MOST_REPEATS:
@@ -215,6 +216,13 @@ class Conversation:
     def _add_to_system(self, text: str) -> None:
         first = self.messages[0]
         self.messages[0] = {**first, "content": f"{first['content']}\n{text}"}
+
+
+def _canonical(arguments: str) -> str:
+    try:
+        return json.dumps(json.loads(arguments), sort_keys=True)
+    except (ValueError, RecursionError):
+        return arguments
 
 
 _BROKEN = "\x00broken:"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from runs.state import Event
 
 _PIECE = re.compile(r"\.[aci]\d+(r\d+)?$")
+JOURNALED = "from the journal"
+"""Detail of the event that ends a task which was done before this process."""
 _MARKS = {"waiting": "·", "running": "▸", "done": "✓", "parked": "■"}
 
 
@@ -26,6 +28,8 @@ class _Line:
     ended: float = 0.0
     detail: str = ""
     spent: Spent = field(default_factory=Spent)
+    journaled: bool = False
+    """Whether it was done before this process."""
 
 
 class Progress:
@@ -72,6 +76,9 @@ class Progress:
             return
         with self._lock:
             self._note(line, event)
+            for path, above in self._lines.items():
+                if event.task.startswith(f"{path}.") and above is not line:  # the crew of a pipeline's task
+                    above.spent = above.spent.plus(event.more)
         if self._plainly:
             self._plain(line, event)
 
@@ -95,7 +102,7 @@ class Progress:
             line.state, line.began = "running", line.began or now
             line.agent = event.agent or line.agent
         elif event.kind == "task_done":
-            line.state, line.ended = "done", now
+            line.state, line.ended, line.journaled = "done", now, event.detail == JOURNALED
         elif event.kind == "task_parked":
             line.state, line.ended = "parked", now
 
@@ -110,8 +117,8 @@ class Progress:
             say(f"{event.task} ({line.agent}): {event.detail}")
 
     def _figures(self, line: _Line) -> str:
-        if line.state == "done" and line.spent == Spent():
-            return "from the journal"
+        if line.state == "done" and line.journaled:
+            return JOURNALED
         took = (line.ended or time.monotonic()) - line.began if line.began else 0.0
         tokens = line.spent.input_tokens + line.spent.output_tokens
         usd = str(line.spent.usd) if line.spent.usd else None

@@ -81,7 +81,8 @@ def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, 
     quiet = here.quiet or as_json
     name_interrupted(runner, quiet)
     progress = _progress(plan, quiet, here.verbose)
-    started = runner.start(plan, run_id or None, listener=progress.listen)
+    attended = _at_terminal() and not quiet
+    started = runner.start(plan, run_id or None, listener=progress.listen, attended=attended)
     return _attend_and_finish(runner, started, plan, progress, quiet, as_json)
 
 
@@ -92,7 +93,10 @@ def go_on(
     quiet = here.quiet or as_json
     plan = runner.find(run_id).read_plan()
     progress = _progress(plan, quiet, here.verbose)
-    runner.resume(run_id, budget=budget, accept_code_change=accept_code_change, listener=progress.listen)
+    attended = _at_terminal() and not quiet
+    runner.resume(
+        run_id, budget=budget, accept_code_change=accept_code_change, listener=progress.listen, attended=attended
+    )
     return _attend_and_finish(runner, run_id, plan, progress, quiet, as_json)
 
 

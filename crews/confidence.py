@@ -134,9 +134,9 @@ def _checked(checks: Sequence[Mapping[str, Any]]) -> tuple[float, str] | None:
     judged = [check for check in checks if not check.get("not_judged")]
     if not judged:
         return None
-    points = sum(0.0 if not check["passed"] else _WARNED if check.get("warned") else 1.0 for check in judged)
-    passed = sum(1 for check in judged if check["passed"])
-    warned = sum(1 for check in judged if check["passed"] and check.get("warned"))
+    warned = sum(1 for check in judged if check.get("warned"))
+    passed = sum(1 for check in judged if check["passed"] or check.get("warned"))
+    points = passed - warned * (1 - _WARNED)
     return points / len(judged), f"{passed} of {len(judged)} checks passed" + (
         f", {warned} with a warning" if warned else ""
     )

@@ -10,16 +10,17 @@ from project.fill import fill_item, fill_item_settings
 from project.spec import TaskSpec
 
 _MOST_ENTRIES = 1000
+_KINDS = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (dict, "an object"))
 
 
-def read_entries(value: Any, task: str) -> list[Any]:
-    """Return the list's entries. Raises: AppError when it is no list, is empty, or has more than 1,000."""
+def read_entries(value: Any) -> list[Any]:
+    """Return the list's entries. Raises: AppError when it is no list or has more than 1,000."""
     if not isinstance(value, list):
-        got = type(value).__name__ if value is not None else "nothing"
-        raise AppError(f"{task}: `for_each` must give a list, got {got}", fix="name a field of type list")
+        got = next((words for kind, words in _KINDS if isinstance(value, kind)), "nothing")
+        raise AppError(f"`for_each` must give a list, got {got}", fix="name a field of type list")
     entries = cast(list[Any], value)
     if len(entries) > _MOST_ENTRIES:
-        raise AppError(f"{task}: `for_each` gives {len(entries)} entries; at most {_MOST_ENTRIES}", fix="shorten it")
+        raise AppError(f"`for_each` gives {len(entries)} entries; at most {_MOST_ENTRIES}", fix="shorten it")
     return entries
 
 

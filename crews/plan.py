@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from crews.planned import CrewPlan, Member, Plan, PlannedTask, Value, fill_crew
 from models.choose import Choice, choose_model
-from project.conditions import condition_state, condition_tasks
+from project.conditions import condition_tasks
 from project.crew_texts import crew_agents, named_by
 from project.errors import AppError
 from project.inputs import crew_inputs, find_crew
 from project.load import Project
 from project.names import HUMAN
+from project.order import state_writers, task_reads
 from project.spec import AgentSpec, BudgetSpec, CrewSpec, ManagerSpec
 
 _PERSON = AgentSpec(role="Person", goal="Do what only a person can do", backstory="A person at the terminal.")
@@ -64,7 +65,7 @@ class _Resolver:
         project = self._project
         crew = find_crew(project, name)
         members = {member: self._member(member) for member in _member_names(project, crew)}
-        needs = find_needs(project, crew)
+        needs = task_reads(crew, project.tasks)
         planned = [self._task(task, needs[task], crew, members) for task in crew.tasks]
         manager = (crew.manager or ManagerSpec()) if crew.process == "hierarchical" else None
         stages = crew.crews or []
@@ -89,7 +90,7 @@ class _Resolver:
     def _task(self, name: str, needs: list[str], crew: CrewSpec, members: Mapping[str, Member]) -> PlannedTask:
         task = self._project.tasks[name]
         contract = dict(self._project.contracts[task.output]) if isinstance(task.output, str) else task.output
-        after = [*condition_tasks(task), *_writers_before(self._project, crew, name)]
+        after = [*condition_tasks(task), *state_writers(crew, self._project.tasks, name)]
         planned = PlannedTask(
             name=name,
             task=task,
@@ -139,38 +140,6 @@ def _workers(
     names += [task.agent_name for task in tasks if task.agent_name and task.agent_name not in names]
     leading = {manager.agent, manager.reviewer} if manager is not None else set[str | None]()
     return [name for name in dict.fromkeys(names) if name in members and name not in leading]
-
-
-def find_needs(project: Project, crew: CrewSpec) -> dict[str, list[str]]:
-    """Say which outputs each task reads, as CrewAI means it.
-
-    `context` lists them; without it a task reads all earlier ones, but an asynchronous task not those that run
-    asynchronously beside it. A manager's given tasks read only what `context` lists.
-    """
-    if crew.process == "hierarchical":
-        return {name: list(project.tasks[name].context or []) for name in crew.tasks}
-    needs: dict[str, list[str]] = {}
-    finished: list[str] = []
-    pending: list[str] = []
-    for name in crew.tasks:
-        task = project.tasks[name]
-        if task.async_execution:
-            needs[name] = list(finished) if task.context is None else list(task.context)
-            pending.append(name)
-            continue
-        finished += pending
-        pending = []
-        needs[name] = list(finished) if task.context is None else list(task.context)
-        finished.append(name)
-    return needs
-
-
-def _writers_before(project: Project, crew: CrewSpec, name: str) -> list[str]:
-    """Name the earlier tasks that write state which the task or its conditions read: it waits for them."""
-    task = project.tasks[name]
-    reads = {*task.reads, *condition_state(task)}
-    earlier = crew.tasks[: crew.tasks.index(name)]
-    return [other for other in earlier if reads.intersection(project.tasks[other].writes)]
 
 
 def find_waves(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:

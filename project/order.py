@@ -3,34 +3,45 @@
 from collections.abc import Mapping, Sequence
 
 from project.checks import Findings
-from project.conditions import condition_tasks
+from project.conditions import condition_state, condition_tasks
 from project.hints import quoted
 from project.parts import Parts, item_place
 from project.spec import CrewSpec, TaskSpec
 
 
-def task_waits(crew: CrewSpec, tasks: Mapping[str, TaskSpec]) -> dict[str, list[str]]:
-    """Say for which tasks of the crew each one waits: those whose outputs or state it or its conditions read.
+def task_reads(crew: CrewSpec, tasks: Mapping[str, TaskSpec]) -> dict[str, list[str]]:
+    """Say which outputs each task of the crew reads, as CrewAI means it: those that `context` lists.
 
     Without `context` a task of a sequential crew reads all earlier ones, but an asynchronous task not those that run
     asynchronously beside it. The tasks of a hierarchical crew read only what `context` lists.
     """
-    waits: dict[str, list[str]] = {}
+    reads: dict[str, list[str]] = {}
     finished: list[str] = []
     pending: list[str] = []
-    earlier: list[str] = []
     for name in (name for name in crew.tasks if name in tasks):
         task = tasks[name]
         if not task.async_execution:
             finished += pending
             pending = []
         implied = list(finished) if crew.process == "sequential" else []
-        reads = implied if task.context is None else task.context
-        writers = [other for other in earlier if set(task.reads) & set(tasks[other].writes)]
-        named = [*reads, *condition_tasks(task), *writers]
-        waits[name] = [other for other in dict.fromkeys(named) if other in crew.tasks and other in tasks]
+        reads[name] = implied if task.context is None else list(task.context)
         (pending if task.async_execution else finished).append(name)
-        earlier.append(name)
+    return reads
+
+
+def state_writers(crew: CrewSpec, tasks: Mapping[str, TaskSpec], name: str) -> list[str]:
+    """Name the earlier tasks that write state which the task or its conditions read: it waits for them."""
+    wanted = {*tasks[name].reads, *condition_state(tasks[name])}
+    earlier = crew.tasks[: crew.tasks.index(name)]
+    return [other for other in earlier if other in tasks and wanted.intersection(tasks[other].writes)]
+
+
+def task_waits(crew: CrewSpec, tasks: Mapping[str, TaskSpec]) -> dict[str, list[str]]:
+    """Say for which tasks of the crew each one waits: those whose outputs or state it or its conditions read."""
+    waits: dict[str, list[str]] = {}
+    for name, reads in task_reads(crew, tasks).items():
+        named = [*reads, *condition_tasks(tasks[name]), *state_writers(crew, tasks, name)]
+        waits[name] = [other for other in dict.fromkeys(named) if other in crew.tasks and other in tasks]
     return waits
 
 

@@ -85,7 +85,7 @@ def _check_person(name: str, task: TaskSpec, parts: Parts, findings: Findings) -
 def _check_crew_as_agent(name: str, task: TaskSpec, crew: str, parts: Parts, findings: Findings) -> None:
     node = parts.node("tasks.yaml", name)
     _check_task_input(crew, node.entries["agent"].here() if "agent" in node.entries else node.here(), parts, findings)
-    for key in ("tools", "refine"):
+    for key in ("tools", "refine", "review", "human_input", "check_goal"):
         if getattr(task, key) and key in node.entries:
             what = f"a crew does this task, and `{key}` is for agents"
             findings.wrong(node.entries[key].at_key(), what, f"put `{key}` where the crew `{crew}` has it")

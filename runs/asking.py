@@ -2,34 +2,58 @@
 
 import json
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
 import yaml
 
+from crews.state import written_by
 from models.make import clean
+from project.spec import FieldSpec
 from runs import engine
+from runs.attempt import deliver
+from runs.judging import check_by_rules
 from runs.state import Parked, Question, RunState
+from runs.toolbox import sources_of
 from runs.unit import Unit
 from tasks.build import join_context
-from tasks.contracts import canonical, instructions, read_contract
-from tasks.guardrails import check_rule, is_empty
+from tasks.contracts import canonical, read_contract
+from tasks.guardrails import is_empty
 
 _TRIES = 20
+_KINDS = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "yes or no",
+    "list[str]": "[a text, ...]",
+}
 
 
-def ask_person(run: RunState, name: str, question: Question, *, needed: bool) -> str | None:
-    """Ask a person in a step of the calling workflow; return what was said.
+@dataclass(frozen=True)
+class Asked:
+    """What a person said; None when nobody could be asked. `now` unless it was said in an earlier execution."""
 
-    With nobody to ask: None, journaled so; where an answer is `needed` the run waits.
+    said: str | None
+    now: bool
 
-    Raises: Parked (waiting).
+
+def ask_person(run: RunState, name: str, question: Question, *, needed: bool) -> Asked:
+    """Ask a person in a step of the calling workflow. With nobody to ask that is journaled.
+
+    Raises: Parked (waiting) with nobody to ask where an answer is `needed`.
     """
+    now = False
 
     def ask() -> dict[str, Any]:
+        nonlocal now
+        now = True
         record = {"kind": "answer", "task": question.task, "prompt": question.prompt, "seconds": 0.0}
         if run.asker is None:
             if needed:
-                raise Parked("waiting", f"a person is asked: {question.prompt}")
+                fix = f"`muster runs resume {run.run_id}` at a terminal asks"
+                raise Parked("waiting", f"a person is asked: {question.prompt}", fix)
             return record | {"said": None}
         if run.stopping:
             raise Parked("interrupted", run.stopping)
@@ -38,62 +62,104 @@ def ask_person(run: RunState, name: str, question: Question, *, needed: bool) ->
         run.waited(time.monotonic() - began)
         return record | {"said": said}
 
-    return engine.step(name, ask)["said"]
+    return Asked(engine.step(name, ask)["said"], now)
 
 
 def ask_for_output(unit: Unit) -> dict[str, Any]:
-    """Let a person do the task; what breaks the contract or a rule goes back with the reasons."""
+    """Let a person do the task; what breaks the contract or a rule goes back with the reasons. Raises: Parked."""
     planned = unit.planned
     context = unit.context or join_context([name for name in planned.needs if name in unit.outputs], unit.outputs)
-    form = instructions(planned.contract) if planned.contract is not None else ""
+    form = _form(planned.contract) if planned.contract is not None else ""
     told = "\n\n".join(
         part for part in (planned.task.description, f"Expected: {planned.task.expected_output}", context, form) if part
     )
     reasons: list[str] = []
-    for number in range(1, _TRIES + 1):
+    asked_now = number = 0
+    while True:
+        number += 1
         again = f"not taken: {'; '.join(reasons[:5])}; " if reasons else ""
-        prompt = f"{again}{planned.name}: your answer" + (" (as key: value, or JSON)" if form else "")
+        prompt = f"{again}your answer" + (" as {key: value, ...}" if form else "")
         name = f"{unit.path}/human/answer#{number}"
-        said = ask_person(unit.run, name, Question(unit.path, prompt, told), needed=True) or ""
-        text, reasons = _read(unit, said)
+        answer = ask_person(unit.run, name, Question(unit.path, prompt, told), needed=True)
+        text, checks = _read(unit, answer.said or "")
+        reasons = [reason for check in checks if not check.get("warned") for reason in check["reasons"]]
         if not reasons:
-            return {
-                "output": text,
-                "agent": "human",
-                "model": "",
-                "offline": False,
-                "checks": [],
-                "confidence": {"value": None, "measured": False, "from": ["given by a person"]},
-                "partial": [],
-                "by_person": True,
-                "json": planned.contract is not None,
-            }
-    raise Parked("failed", f"{planned.name}: {_TRIES} answers of a person could not be taken")
+            return _taken(unit, text, checks)
+        asked_now += answer.now
+        if asked_now >= _TRIES:
+            raise Parked("failed", f"{asked_now} answers of a person could not be taken: {'; '.join(reasons[:5])}")
 
 
-def _read(unit: Unit, said: str) -> tuple[str, list[str]]:
+def _taken(unit: Unit, text: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
+    planned = unit.planned
+    result: dict[str, Any] = {
+        "output": text,
+        "agent": "human",
+        "model": "",
+        "offline": False,
+        "checks": checks,
+        "confidence": {"value": None, "measured": False, "from": ["given by a person"]},
+        "partial": [],
+        "by_person": True,
+        "json": planned.contract is not None,
+    }
+    if planned.task.writes:
+        result["writes"] = written_by(planned, json.loads(text))
+    return deliver(unit, result)
+
+
+def _read(unit: Unit, said: str) -> tuple[str, list[dict[str, Any]]]:
+    """Return the output in what a person said, and every check of it."""
     planned = unit.planned
     if is_empty(said):
-        return said, ["the answer is empty"]
-    text = said
+        return said, [{"check": "not empty", "passed": False, "reasons": ["the answer is empty"]}]
+    text, checks = said, list[dict[str, Any]]()
     if planned.contract is not None:
-        value, problems = read_contract(_as_json(said), planned.contract)
-        if value is None or problems:
-            return said, problems
-        text = canonical(value)
-    found = [
-        reason
-        for guardrail in planned.task.guardrails
-        if guardrail.rule is not None and guardrail.gate != "warn"
-        for reason in check_rule(guardrail.rule, guardrail.value, text, lambda _place: None, contract=planned.contract)
-    ]
-    return text, found
+        value, problems = read_contract(_as_json(said, planned.contract), planned.contract)
+        checks.append({"check": "contract", "passed": not problems, "reasons": problems})
+        text = canonical(value) if value is not None and not problems else said
+    return text, [*checks, *check_by_rules(unit, text, sources_of(unit.run, unit.scope))]
 
 
-def _as_json(said: str) -> str:
-    """Read `key: value` lines, as people write them; all else stays as it is."""
+def _form(contract: Mapping[str, FieldSpec]) -> str:
+    """Tell a person which fields are asked for."""
+    told = [f"- {name}: {_kind(spec)}. {spec.description}".rstrip(". ") for name, spec in contract.items()]
+    return "\n".join(["Answer with these fields:", *told])
+
+
+def _kind(spec: FieldSpec) -> str:
+    kind = " or ".join(spec.choices) if spec.choices else _KINDS.get(spec.type, spec.type)
+    return f"{kind}, may be left out" if spec.optional else kind
+
+
+def _as_json(said: str, contract: Mapping[str, FieldSpec]) -> str:
+    """Read `{key: value}` or `key: value` lines, as people write them; all else stays as it is.
+
+    Every value is text at first: to YAML, yes is true and 2026-03-01 is a date.
+    """
     try:
-        found: Any = yaml.safe_load(said)
+        found: Any = yaml.load(said, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return said
-    return json.dumps(found, default=str) if isinstance(found, dict) else said
+    if not isinstance(found, dict):
+        only = next(iter(contract)) if len(contract) == 1 else ""
+        return json.dumps({only: _typed(said, contract[only])}) if only and not said.lstrip().startswith("{") else said
+    given = cast(dict[str, Any], found)
+    return json.dumps({key: _typed(value, contract[key]) if key in contract else value for key, value in given.items()})
+
+
+def _typed(value: Any, spec: FieldSpec) -> Any:
+    """Turn a written value into the field's type, where that is plain; the contract judges the rest."""
+    if isinstance(value, list):
+        inner = spec.model_copy(update={"type": spec.type.removeprefix("list[").removesuffix("]")})
+        return [_typed(item, inner) for item in cast(list[Any], value)]
+    if not isinstance(value, str):
+        return value
+    if spec.type == "bool":
+        return {"yes": True, "true": True, "no": False, "false": False}.get(value.strip().lower(), value)
+    if spec.type in ("int", "float"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return None if spec.optional and value.strip() in ("", "null") else value

@@ -27,6 +27,8 @@ from tasks.contracts import instructions, json_schema
 from tasks.evidence import Evidence, support_of
 from tools.tool import found_nothing, openai_schema
 
+FORMAL = ("contract", "not empty", "offline")
+"""Checks that every accepted output has passed: they say nothing of how sure one may be."""
 _SURE = (
     "As the last line of your answer write `Confidence: N`, N from 0 to 1: how sure you are that it is right and "
     "complete. Be honest: a low number sends the work to a colleague."
@@ -80,7 +82,7 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
         return _hand_over(unit, over, handed)
     if agent.stalled:
         judge.partial.append(agent.stalled)
-        unit.decisions.record("loop", "best answer so far", agent.stalled, by="rule")
+        unit.decisions.record("loop", "best answer so far", agent.stalled, among=["go on", "best answer so far"])
     return _finish(unit, judge, offline)
 
 
@@ -129,6 +131,10 @@ def _extra(unit: Unit) -> str:
     parts: list[str] = []
     shown = {name: value for name, value in unit.state.items() if name in planned.task.reads}
     if shown:
+        about = [f"- {name}: {unit.scope.state[name].description}" for name in shown]
+        told = [line for line in about if not line.endswith(": ")]
+        if told:
+            parts.append("\n".join(["What the state of the crew means:", *told]))
         parts.append(f"State of the crew:\n{json.dumps(shown, ensure_ascii=False)}")
     if planned.contract is not None:
         parts.append(instructions(planned.contract))
@@ -185,10 +191,10 @@ def _finish(unit: Unit, judge: Judge, offline: bool) -> dict[str, Any]:
         "offline": offline,
         "checks": judge.checks,
         "confidence": measure(
-            judge.checks,
+            [check for check in judge.checks if check["check"] not in FORMAL],
             (support.supported, support.claims) if support is not None and support.claims else None,
             None,
-            review if review is not None and review["judged"] else None,
+            review if review is not None and review["judged"] and review["decision"] == "review" else None,
             said,
             judge.partial,
         ),

@@ -56,15 +56,28 @@ def _refuse_incomplete(unit: Unit) -> None:
 
 
 def _applies(unit: Unit, condition: str) -> bool:
-    found = evaluate(condition, unit.scope.inputs, read_outputs(unit), unit.state)
+    found = _evaluate(unit, condition)
     if not isinstance(found, bool):
-        what = f"{unit.path}: `when` must come to true or false, got {json.dumps(found)[:80]}"
+        what = f"`when` must come to true or false, got {json.dumps(found)[:80]}"
         raise AppError(what, fix="compare with `==`, `!=`, `<` or `>`")
     shown = {key: value for key, value in read_outputs(unit).items() if f"outputs.{key}" in condition}
     why = f"`{condition}` is {'true' if found else 'false'}"
     evidence = [f"outputs.{key} = {json.dumps(value, ensure_ascii=False)[:200]}" for key, value in shown.items()]
     unit.decisions.record("branch", "run" if found else "skip", why, among=["run", "skip"], evidence=evidence)
     return found
+
+
+def _evaluate(unit: Unit, expression: str) -> Any:
+    """Evaluate an expression. Raises: AppError, which names a skipped task where that is the cause."""
+    outputs = read_outputs(unit)
+    try:
+        return evaluate(expression, unit.scope.inputs, outputs, unit.state)
+    except AppError as error:
+        skipped = [name for name, value in outputs.items() if value is None and f"outputs.{name}." in expression]
+        if not skipped:
+            raise
+        what = f"`{expression}` reads a field, but `{skipped[0]}` was skipped"
+        raise AppError(what, fix=f"write `outputs.{skipped[0]} != null && ...` first") from error
 
 
 def read_outputs(unit: Unit) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def _is_json(text: str) -> bool:
 def _for_each(unit: Unit) -> dict[str, Any]:
     task = unit.planned.task
     assert task.for_each is not None
-    entries = read_entries(evaluate(task.for_each.items, unit.scope.inputs, read_outputs(unit), unit.state), unit.path)
+    entries = read_entries(_evaluate(unit, task.for_each.items))
     single = task.model_copy(update={"for_each": None})
     children = [
         Child(
@@ -135,11 +148,12 @@ def _rounds(unit: Unit, children: Sequence[Child], width: int | None, judge: Cal
             child.name: result for child in children if not _unfinished(child, done) for result in [done[child.name]]
         }
         walk = Walk(unit.run, unit.start, f"{unit.path}/{suffix}", before)
-        done = walk.go(again, width)
+        found = walk.go(again, width)
+        done = {child.name: found[child.name] for child in children}
         wrong = judge(done)
         if not wrong:
             return done
-        if any(child.path in unit.run.fresh for child in again):
+        if unit.gives_up(wrong):
             raise Parked("failed", wrong, f"`muster runs resume {unit.run.run_id}` tries the failed ones again")
 
 
@@ -179,7 +193,6 @@ def _in_attempts(unit: Unit) -> dict[str, Any]:
     said: list[dict[str, Any]] = []
     best: dict[str, Any] | None = None
     while True:
-        tried = [entry["agent"] for entry in said]
         name = names[number % len(names)]
         number += 1
         path = f"{unit.path}.a{number}"
@@ -190,9 +203,14 @@ def _in_attempts(unit: Unit) -> dict[str, Any]:
             return deliver(unit, result | {"attempts": said})
         if "output" in result and (best is None or _sure(result) > _sure(best)):
             best = result
-        if number % most == 0 and (unit.lead or path in unit.run.fresh):
-            return _exhausted(unit, said[-most:], best)
+        if number % most == 0:
+            why = _told(said[-most:])
+            if unit.lead:
+                return {"failed": why, "attempts": list(said), "best": best, "agent": name}
+            if unit.gives_up(why):
+                raise Parked("failed", why, f"`muster runs resume {unit.run.run_id}` tries again")
         after = names[number % len(names)]
+        tried = [entry["agent"] for entry in said]
         unit.decisions.record(
             "reassign" if after != name else "retry",
             after,
@@ -227,11 +245,13 @@ def _attempt_once(unit: Unit, name: str, path: str, said: Sequence[Mapping[str, 
     return Walk(unit.run, unit.start, f"{unit.path}/").go([child])["attempt"]
 
 
-def _exhausted(unit: Unit, said: Sequence[Mapping[str, Any]], best: dict[str, Any] | None) -> dict[str, Any]:
-    why = "; ".join(f"{entry['agent']}: {entry['why']}" for entry in said)
-    if unit.lead:
-        return {"failed": why, "attempts": list(said), "best": best, "agent": said[-1]["agent"]}
-    raise Parked("failed", f"{len(said)} attempts failed: {why}")
+def _told(said: Sequence[Mapping[str, Any]]) -> str:
+    """Tell why attempts failed; what several of them share is said once."""
+    reasons: dict[str, list[str]] = {}
+    for entry in said:
+        reasons.setdefault(entry["why"], []).append(entry["agent"])
+    told = "; ".join(f"{' and '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items())
+    return told if len(said) == 1 else f"{len(said)} attempts failed: {told}"
 
 
 def unfit(result: Mapping[str, Any], min_confidence: float | None) -> str:

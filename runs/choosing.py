@@ -6,7 +6,7 @@ from typing import Any
 from crews.aggregate import rank
 from crews.confidence import agreement, measure
 from crews.verdict import ranking_request, read_ranking, tally
-from runs.attempt import deliver
+from runs.attempt import FORMAL, deliver
 from runs.consulting import consult, is_offline
 from runs.state import Parked
 from runs.unit import Unit
@@ -23,8 +23,11 @@ def choose(unit: Unit, results: Mapping[str, Mapping[str, Any]]) -> dict[str, An
     if not good:
         raise Parked("failed", "; ".join(lost) or "no candidate says anything")
     judge = unit.member(task.judge.by)
-    if len(good) == 1 or is_offline(unit.run, judge):
-        winner, why, by, calls = *_by_measure(good), "offline" if len(good) > 1 else "rule", 0
+    if len({str(result["output"]) for result in good.values()}) == 1:
+        winner = next(iter(good))
+        why, by, calls = "the only one" if len(good) == 1 else "all candidates say the same", "rule", 0
+    elif is_offline(unit.run, judge):
+        winner, why, by, calls = *_by_measure(good), "offline", 0
     else:
         winner, why, calls = _by_judge(unit, good)
         by = judge.name
@@ -33,7 +36,7 @@ def choose(unit: Unit, results: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         winner,
         why,
         among=list(good),
-        evidence=[f"{name} by {result['agent']}" for name, result in good.items()],
+        evidence=[*(f"{name} by {result['agent']}" for name, result in good.items()), *lost],
         by=by,
         calls=calls,
     )
@@ -42,7 +45,7 @@ def choose(unit: Unit, results: Mapping[str, Mapping[str, Any]]) -> dict[str, An
     said = best["confidence"]["value"] if not best["confidence"]["measured"] else None
     support = best.get("support")
     best["confidence"] = measure(
-        best["checks"],
+        [check for check in best["checks"] if check["check"] not in FORMAL],
         (support["supported"], support["claims"]) if support else None,
         alike if len(good) > 1 else None,
         best.get("review"),

@@ -11,6 +11,7 @@ from models.offline.respond import OfflineTask, respond
 from project.spec import TaskSpec
 from runs.seams import AskModel, Guard, Lane
 from runs.state import Parked, RunState
+from runs.unit import Decisions
 from tasks.build import build_task
 from tasks.contracts import ask_again
 from tools.tool import Tool, openai_schema
@@ -38,8 +39,7 @@ def consult(
 ) -> _T:
     """Put `request` to `member` until `read` takes the answer; a wrong one goes back with its reasons.
 
-    Raises: Parked when no answer of this execution can be used; a resume asks again. With `soft`, where that is a
-    result with which somebody goes on, answers of earlier executions count, too.
+    Raises: Parked when `tries` answers cannot be used; a resume asks again, unless `soft`: then that is a result.
     """
     spec = run.plan.models[member.model]
     lane = Lane(lane_name, task, member.name)
@@ -47,19 +47,20 @@ def consult(
     guard = Guard(run, lane, member.model, run.models[member.model].ask, tools or {}, limit, soft=soft)
     taken: list[_T] = []
     rejections = 0
-    seen = guard.made_now
+    decisions = Decisions(lane_name, run.folder)
 
     def judge(answer: str) -> str | None:
-        nonlocal rejections, seen
+        nonlocal rejections
         value, reasons = read(answer)
         if value is not None:
             taken.append(value)
             return None
-        rejections += soft or guard.made_now > seen
-        seen = guard.made_now
+        rejections += 1
         if rejections >= tries:
-            shown = "; ".join(reasons[:5])
-            raise Parked("failed", f"{lane_name}: no answer could be used: {shown}", "try another model")
+            why = f"{member.name} gave no answer that can be used: {'; '.join(reasons[:5])}"
+            if soft or decisions.give_up(why):
+                raise Parked("failed", why, f"`muster runs trace {run.run_id}` shows every answer; try another model")
+            rejections = 0
         return ask_again(reasons)
 
     agent = build_agent(

@@ -80,8 +80,10 @@ class Runner:
             execution.lock.release()
         self._engine.close()
 
-    def start(self, plan: Plan, run_id: str | None = None, *, listener: Listener | None = None) -> str:
-        """Store the plan and start a run of it; return its id.
+    def start(
+        self, plan: Plan, run_id: str | None = None, *, listener: Listener | None = None, attended: bool = False
+    ) -> str:
+        """Store the plan and start a run of it; return its id. `attended`: `wait` will be called with `ask`.
 
         Raises: AppError before anything is stored when a model, tool or price is not to be had; UsageError for a bad
         or taken id.
@@ -99,7 +101,7 @@ class Runner:
         except BaseException:
             lock.release()
             raise
-        self._execute(run, lock)
+        self._execute(run, lock, attended)
         self._engine.start(workflow.run_workflow, run_id, run_id)
         return run_id
 
@@ -110,8 +112,9 @@ class Runner:
         budget: BudgetSpec | None = None,
         accept_code_change: bool = False,
         listener: Listener | None = None,
+        attended: bool = False,
     ) -> None:
-        """Go on with an unfinished run, from its journal. A failed call is made again.
+        """Go on with an unfinished run, from its journal. A failed call is made again. `attended` as with `start`.
 
         Raises: AppError when it is finished, under way elsewhere, or not to be resumed by this version or code.
         """
@@ -121,6 +124,9 @@ class Runner:
             raise AppError(f"run {run_id} is under way in process {holder(self.folder(run_id))}")
         try:
             run = self._prepare_resume(row, budget, accept_code_change, listener)
+            if run.ended.is_set():
+                self._execute(run, lock, attended)
+                return
             family = sorted(item.id for item in self._engine.family(run_id) if unfinished(item))
             now = time.time()
             self.store.set(
@@ -136,7 +142,7 @@ class Runner:
         except BaseException:
             lock.release()
             raise
-        self._execute(run, lock)
+        self._execute(run, lock, attended)
         if run_id in family:
             self._engine.resume(family)
         else:  # the process died between storing the run and starting it
@@ -146,7 +152,8 @@ class Runner:
         self, row: RunRow, budget: BudgetSpec | None, accept_code_change: bool, listener: Listener | None
     ) -> RunState:
         found = self._engine.find(row.run_id)
-        if found is not None and not unfinished(found):
+        ended = found is not None and not unfinished(found)
+        if ended and row.state == "succeeded":
             raise AppError(f"run {row.run_id} is finished", fix=f"`muster runs show {row.run_id}` prints its result")
         plan = row.read_plan()
         versions = row.read_versions()
@@ -158,6 +165,8 @@ class Runner:
         ceilings = merge_budgets(BudgetSpec.model_validate_json(row.budget), budget)
         run = self._state(row.run_id, plan, ceilings, self._make_models(plan), row.created_at, versions, listener)
         run.resumed = True
+        if ended:  # its process died after the end, before that was noted
+            run.ended.set()
         run.same_versions = run.same_versions and not accept_code_change
         run.spent, last_step_at = spent_in(self._engine, row.run_id, run.folder)
         lost = max(0.0, last_step_at - row.segment_started_at) if row.state == "running" else 0.0
@@ -238,8 +247,11 @@ class Runner:
     def warnings(self, run_id: str) -> list[str]:
         return list(self._executions[run_id].run.warnings)
 
-    def _execute(self, run: RunState, lock: RunLock) -> None:
-        self._executions[run.run_id] = _Execution(run, lock, queue.Queue())
+    def _execute(self, run: RunState, lock: RunLock, attended: bool) -> None:
+        execution = _Execution(run, lock, queue.Queue())
+        self._executions[run.run_id] = execution
+        if attended:  # before anything is executed: the first task may ask
+            run.asker = lambda question: _hand_over(execution, question)
         state.register(run)
 
     def _state(

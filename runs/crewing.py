@@ -7,12 +7,15 @@ from typing import Any
 
 from crews.pipeline import crew_task_inputs, stage_inputs
 from crews.planned import CrewPlan, PlannedTask
-from crews.state import ancestors, fold_state
+from crews.state import ancestors, fold_state, written_by
 from project.conditions import condition_state
 from project.errors import AppError
 from project.inputs import read_values
 from runs import engine
+from runs.attempt import deliver
+from runs.judging import check_by_rules
 from runs.state import RunState
+from runs.toolbox import sources_of
 from runs.unit import Decisions, Start, Unit, work_of
 from runs.walking import Child, Done, Walk
 from tasks.contracts import canonical, read_contract
@@ -80,7 +83,10 @@ def walk_tasks(crew: CrewRun) -> dict[str, Any]:
     ]
     done = Walk(crew.run, crew.start, crew.prefix).go(children)
     last = next((task for task in reversed(tasks) if has_output(done[task.name])), tasks[-1])
-    return crew_result(done, last.name, json_output=is_json(last), order=[task.name for task in tasks])
+    result = crew_result(done, last.name, json_output=is_json(last), order=[task.name for task in tasks])
+    if not has_output(done[last.name]):
+        result["partial"] = [*result["partial"], "every task was skipped: none of the conditions held"]
+    return result
 
 
 def _work(crew: CrewRun, planned: PlannedTask) -> Callable[[Done, Sequence[str]], dict[str, Any]]:
@@ -140,33 +146,44 @@ def enter_crew(
     return CrewRun(run, scope, f"{path}.", start, Decisions(path, run.folder), name, upstream)
 
 
-def crew_for(unit: Unit) -> CrewRun:
-    """Enter the crew that does a task: the task's description becomes its one input."""
+def crew_for(unit: Unit, number: int) -> CrewRun:
+    """Enter the crew that does a task, for the n-th time: the task's description becomes its one input."""
     planned = unit.planned
     name = planned.agent_name
     texts = [planned.task.description, f"Expected: {planned.task.expected_output}"]
     texts += [unit.context] if unit.context else [unit.outputs[need] for need in planned.needs if need in unit.outputs]
     given = crew_task_inputs(unit.run.plan.crews[name], "\n\n".join([*texts, *([unit.extra] if unit.extra else [])]))
-    return enter_crew(unit.run, name, unit.path, given, unit.start, unit.upstream)
+    path = unit.path if number == 1 else f"{unit.path}.again{number}"
+    return enter_crew(unit.run, name, path, given, unit.start, unit.upstream)
 
 
 def as_task_result(unit: Unit, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a task's result of the result of the crew that did it. Raises: AppError where it breaks the contract."""
-    output = str(result["output"])
+    """Make a task's result of the result of the crew that did it.
+
+    Raises: AppError where it breaks the contract or a rule: the crew's run is over, so it cannot be revised.
+    """
+    output, name = str(result["output"]), unit.planned.agent_name
+    fix = "with `retry:` the crew tries again; or mend the tasks of the crew"
+    value: dict[str, Any] | None = None
     if unit.planned.contract is not None:
         value, problems = read_contract(output, unit.planned.contract)
         if value is None or problems:
-            raise AppError(
-                f"{unit.path}: the crew {unit.planned.agent_name} broke the contract: {'; '.join(problems[:3])}"
-            )
+            raise AppError(f"the crew {name} broke the contract: {'; '.join(problems[:3])}", fix=fix)
         output = canonical(value)
-    return {
+    checks = check_by_rules(unit, output, sources_of(unit.run, unit.scope))
+    broken = [reason for check in checks if not check.get("warned") for reason in check["reasons"]]
+    if broken:
+        raise AppError(f"the output of the crew {name} was not accepted: {'; '.join(broken[:5])}", fix=fix)
+    made: dict[str, Any] = {
         "output": output,
-        "agent": unit.planned.agent_name,
+        "agent": name,
         "model": "",
         "offline": False,
-        "checks": [],
+        "checks": checks,
         "confidence": result["confidence"],
         "partial": result["partial"],
         "json": unit.planned.contract is not None or bool(result["json"]),
     }
+    if unit.planned.task.writes:
+        made["writes"] = written_by(unit.planned, value)
+    return deliver(unit, made)

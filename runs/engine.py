@@ -165,9 +165,15 @@ class Engine:
     def result(self, workflow_id: str) -> Any:
         """Wait until the outcome of a workflow whose function has returned is written down; return its result.
 
-        Raises: KeyError when it was not started or resumed here.
+        One that was finished before this process is read from the journal.
         """
-        return self._handles.pop(workflow_id).get_result(polling_interval_sec=0.01)
+        handle = self._handles.pop(workflow_id, None)
+        if handle is not None:
+            return handle.get_result(polling_interval_sec=0.01)
+        found = find(workflow_id)
+        if found is None or found.status != "SUCCESS":
+            raise KeyError(workflow_id)
+        return found.output
 
     def resume(self, workflow_ids: Sequence[str]) -> None:
         """Execute these unfinished workflows here, the run's own first, from their journals.

@@ -49,6 +49,7 @@ class Judge:
     _round: int = 0
     _rejections: int = 0
     _asked: int = 0
+    _checks_of: dict[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
 
     def __call__(self, answer: str) -> str | None:
         """Judge an answer: None when it is accepted, else the reasons, as a message for the model.
@@ -58,47 +59,63 @@ class Judge:
         self._round += 1
         if self.unit.min_confidence is not None:
             answer, self.said_confidence = read_confidence(answer)
-        fresh, verdict = self._judge_by_rules(answer)
+        verdict = self._judge_by_rules(answer)
         reasons: list[str] = list(verdict["reasons"])
         checks: list[dict[str, Any]] = list(verdict["checks"])
         fatal: list[str] = list(verdict.get("fatal", []))
         if not reasons and not fatal:
-            for guardrail in self._spoken():
-                judged_now, found = self._ask_model(guardrail, verdict["text"])
-                checks.append(_gated(found, guardrail.gate))
-                reasons += found["reasons"] if guardrail.gate == "revise" else []
-                fatal += found["reasons"] if guardrail.gate == "fail" else []
-                fresh = fresh or judged_now
+            judged = [self._ask_model(guardrail, verdict["text"]) for guardrail in self._spoken()]
+            self._record_spoken(judged)
+            reasons = [reason for check in judged if "gate" not in check for reason in check["reasons"]]
+            fatal = [reason for check in judged if check.get("gate") == "fail" for reason in check["reasons"]]
+            checks += judged
         self.checks = checks
         if reasons or fatal:
-            return self._reject([*fatal, *reasons], fresh, fatal=bool(fatal))
+            return self._reject([*fatal, *reasons], fatal=bool(fatal))
         self.accepted = verdict["text"]
+        self._checks_of[self.accepted] = checks
         if self.reviewer is not None:
             review = self.reviewer(verdict["text"])
             self.accepted, self.partial = review.text, review.partial
+            self.checks = self._checks_of[self.accepted]
             if review.feedback:
                 return review.feedback
         if self.unit.planned.task.human_input:
             return self._ask_person(self.accepted)
         return None
 
-    def _judge_by_rules(self, answer: str) -> tuple[bool, dict[str, Any]]:
+    def _judge_by_rules(self, answer: str) -> dict[str, Any]:
         planned = self.unit.planned
         plain = planned.contract is None and all(guardrail.text is not None for guardrail in planned.task.guardrails)
         if plain and not is_empty(answer):  # nothing to judge, so nothing to journal
-            return False, {"text": answer, "reasons": [], "checks": []}
-        return self.guard.journal(f"verdict#{self._round}", lambda: self._verdict(answer))
+            return {"text": answer, "reasons": [], "checks": []}
+        return self.guard.journal(f"verdict#{self._round}", lambda: self._verdict(answer))[1]
 
-    def _reject(self, reasons: Sequence[str], fresh: bool, *, fatal: bool) -> str:
-        # Rejections from before a resume do not count: who resumes a failed run gives it its tries again.
-        # Where a failure is a result, all of them do: a replay must fail as the journal did.
-        fresh = fresh or self.unit.soft
-        self._rejections += fresh
-        if fresh and (fatal or self._rejections > self.unit.planned.task.guardrail_max_retries):
-            shown = "; ".join(reasons[:5])
-            fix = f"`muster runs trace {self.unit.run.run_id}` shows every answer and verdict"
-            raise Parked("failed", f"the output was not accepted: {shown}", fix)
+    def _reject(self, reasons: Sequence[str], *, fatal: bool) -> str:
+        self._rejections += 1
+        if fatal or self._rejections > self.unit.planned.task.guardrail_max_retries:
+            why = f"the output was not accepted: {'; '.join(reasons[:5])}"
+            if self.unit.gives_up(why):
+                fix = f"`muster runs trace {self.unit.run.run_id}` shows every answer and verdict"
+                raise Parked("failed", why, fix)
+            self._rejections = 0
         return ask_again(reasons)
+
+    def _record_spoken(self, judged: Sequence[dict[str, Any]]) -> None:
+        """Journal what came of the demands in plain language; `runs why` tells it."""
+        if not any("not_judged" not in check for check in judged):
+            return
+        wrong = [check for check in judged if not check["passed"]]
+        stops = [check for check in wrong if not check.get("warned")]
+        chosen = "accepted" if not stops else "failed" if any("gate" in check for check in stops) else "sent back"
+        self.unit.decisions.record(
+            "gate",
+            chosen,
+            "; ".join(reason for check in wrong for reason in check["reasons"]) or "every demand is met",
+            among=["accepted", "sent back", "failed"],
+            evidence=[f"{check['check']}: {'passed' if check['passed'] else 'not passed'}" for check in judged],
+            by="judge",
+        )
 
     def _verdict(self, answer: str) -> dict[str, Any]:
         began = time.monotonic()
@@ -114,6 +131,7 @@ class Judge:
             "reasons": reasons,
             "fatal": fatal,
             "checks": checks,
+            "demands": len(self._spoken()),
             "seconds": round(time.monotonic() - began, 4),
         }
 
@@ -134,35 +152,7 @@ class Judge:
             note("contract", problems)
             if value is not None and not problems:
                 text = canonical(value)
-        for guardrail in planned.task.guardrails:
-            if guardrail.rule is not None:
-                note(guardrail.rule, self._check_rule(guardrail, text), guardrail.gate)
-            elif guardrail.function is not None:
-                note(guardrail.function, self._call(guardrail.function, text), guardrail.gate)
-        return text, checks
-
-    def _check_rule(self, guardrail: GuardrailSpec, text: str) -> list[str]:
-        unit = self.unit
-        evidence = evidence_for(unit) if guardrail.rule in _HELD_AGAINST_EVIDENCE else []
-        return check_rule(
-            guardrail.rule or "",
-            guardrail.value,
-            text,
-            self.sources,
-            contract=unit.planned.contract,
-            evidence=evidence,
-            calls={item.source for item in evidence},
-            tools=self.tools,
-        )
-
-    def _call(self, name: str, text: str) -> list[str]:
-        try:
-            said: Any = self.unit.run.guardrails[name](text)
-        except Exception as error:  # user code: its failure is a verdict that nobody can give, so it refuses
-            return [f"the guardrail {name} failed: {type(error).__name__}: {clean(str(error))[:300]}"]
-        if said is None or said is True or said == "":
-            return []
-        return [clean(str(said))[:2000] if said is not False else f"the guardrail {name} refused the text"]
+        return text, [*checks, *check_by_rules(self.unit, text, self.sources, self.tools)]
 
     def _spoken(self) -> list[GuardrailSpec]:
         spoken = [guardrail for guardrail in self.unit.planned.task.guardrails if guardrail.text is not None]
@@ -171,28 +161,27 @@ class Judge:
             spoken.append(GuardrailSpec(text=f"The text works towards this goal and does not drift from it: {goal}"))
         return spoken
 
-    def _ask_model(self, guardrail: GuardrailSpec, text: str) -> tuple[bool, dict[str, Any]]:
-        """Return whether the model was asked now (not replayed), and its verdict on one demand."""
+    def _ask_model(self, guardrail: GuardrailSpec, text: str) -> dict[str, Any]:
+        """Return the model's verdict on one demand."""
         demand = guardrail.text or ""
         if self.offline:
-            return False, {"check": demand, "passed": True, "not_judged": True, "reasons": []}
+            return {"check": demand, "passed": True, "not_judged": True, "reasons": []}
         messages = [
             {"role": "system", "content": _JUDGE_PROMPT},
             {"role": "user", "content": f"The demand:\n{demand}\n\nThe text:\n{text}"},
         ]
         self.guard.lane.sent = 0
-        made = self.guard.made_now
         for _ in range(_JUDGE_TRIES):
             reply = self.guard.ask(messages, [])
             found = _read_verdict(reply.text)
             if found is not None:
-                return self.guard.made_now > made, {"check": demand, **found}
+                return _gated({"check": demand, **found}, guardrail.gate)
             messages += [
                 {"role": "assistant", "content": reply.text or "(nothing)"},
                 {"role": "user", "content": 'Reply with exactly one JSON object: {"passed": ..., "reasons": [...]}'},
             ]
         refused = {"check": demand, "passed": False, "reasons": [f"could not be judged: {demand}"]}
-        return self.guard.made_now > made, refused
+        return _gated(refused, guardrail.gate)
 
     def _ask_person(self, text: str) -> str | None:
         self._asked += 1
@@ -211,6 +200,45 @@ class Judge:
         if not said:
             return None
         return f"A person has read your answer and wants this changed:\n{said}\n\nGive the complete answer again."
+
+
+def check_by_rules(unit: Unit, text: str, sources: Sources, tools: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Hold a text to the rules and functions among the task's guardrails; each check with its gate."""
+    checks: list[dict[str, Any]] = []
+    for guardrail in unit.planned.task.guardrails:
+        name = guardrail.rule or guardrail.function
+        if name is None:
+            continue
+        found = (
+            _call(unit, name, text) if guardrail.rule is None else _check_rule(unit, guardrail, text, sources, tools)
+        )
+        checks.append(_gated({"check": name, "passed": not found, "reasons": found}, guardrail.gate))
+    return checks
+
+
+def _check_rule(unit: Unit, guardrail: GuardrailSpec, text: str, sources: Sources, tools: Sequence[str]) -> list[str]:
+    evidence = evidence_for(unit) if guardrail.rule in _HELD_AGAINST_EVIDENCE else []
+    calls = {item.source for item in evidence if not item.id.startswith("input/")}
+    return check_rule(
+        guardrail.rule or "",
+        guardrail.value,
+        text,
+        sources,
+        contract=unit.planned.contract,
+        evidence=evidence,
+        calls=calls,
+        tools=tools,
+    )
+
+
+def _call(unit: Unit, name: str, text: str) -> list[str]:
+    try:
+        said: Any = unit.run.guardrails[name](text)
+    except Exception as error:  # user code: its failure is a verdict that nobody can give, so it refuses
+        return [f"the guardrail {name} failed: {type(error).__name__}: {clean(str(error))[:300]}"]
+    if said is None or said is True or said == "":
+        return []
+    return [clean(str(said))[:2000] if said is not False else f"the guardrail {name} refused the text"]
 
 
 def read_confidence(answer: str) -> tuple[str, float | None]:
@@ -241,6 +269,8 @@ def _read_verdict(text: str) -> dict[str, Any] | None:
         return None
     listed: Any = verdict.get("reasons") or []
     reasons = [clean(str(item))[:500] for item in (cast(list[Any], listed) if isinstance(listed, list) else [listed])]
-    if not verdict["passed"] and not reasons:
+    if verdict["passed"]:
+        reasons = []  # some say what they liked
+    elif not reasons:
         reasons = ["the demand is not met"]
     return {"passed": verdict["passed"], "reasons": reasons}

@@ -126,7 +126,7 @@ def _intake(managed: Managed) -> Brief:
         prompt = f"{open_question.question} Enter takes: {open_question.assumption}"
         name = f"{crew.prefix}manager/answer#{number}"
         question = Question(crew.path("manager"), prompt, f"The manager asks, because: {open_question.why}")
-        said = ask_person(crew.run, name, question, needed=False)
+        said = ask_person(crew.run, name, question, needed=False).said
         answers[open_question.question] = said or ""
         crew.decisions.record(
             "question",
@@ -223,7 +223,7 @@ def _review_plan(managed: Managed, plan: WorkPlan) -> WorkPlan:
         text = f"{plan_text(plan)}\n\n{plan_yaml(plan)}"
         prompt = "Run this plan? Enter runs it; or say what should change"
         question = Question(crew.path("manager"), prompt, text, editable=True)
-        said = ask_person(crew.run, f"{crew.prefix}manager/plan_answer#{number}", question, needed=True) or ""
+        said = ask_person(crew.run, f"{crew.prefix}manager/plan_answer#{number}", question, needed=True).said or ""
         if not said:
             crew.decisions.record("plan review", "accepted", "a person has seen the plan", by="person")
             return plan
@@ -457,7 +457,7 @@ def _settle_failed(managed: Managed, name: str) -> None:
     if spec.on_failure == "ask":
         prompt = f"{name} could not be done. Write its output; Enter goes on without it"
         question = Question(crew.path(name), prompt, f"{managed.planned[name].task.description}\n\n{why}")
-        said = ask_person(crew.run, f"{crew.prefix}manager/escalation/{name}", question, needed=False)
+        said = ask_person(crew.run, f"{crew.prefix}manager/escalation/{name}", question, needed=False).said
     if said:
         crew.decisions.record(
             "escalate", "a person did it", why, among=["a person", "partial"], by="person", about=name

@@ -184,6 +184,7 @@ def _task(part: Part, row: RunRow, record: Recorded | None, steps: Sequence[Step
         "review": result.get("review"),
         "partial": result.get("partial", []),
         "attempts": result.get("attempts", []),
+        "handed_over_by": result.get("handed_over_by", []),
         "usage": usage_of(spent),
         **cost_of_steps(spent, mine),
         "seconds": round(sum(step.seconds for step in mine if step.kind in _WORK), 3),

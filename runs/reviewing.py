@@ -33,10 +33,10 @@ class Reviewer:
     """Whether the best version is kept when the rounds are used up, instead of failing."""
     purpose: str = "review"
     latest: dict[str, Any] | None = None
-    """The last verdict, as journaled."""
+    """The verdict on the text that was returned last, as journaled."""
     _round: int = 0
-    _fresh_rounds: int = 0
-    _best: tuple[float, str, list[str]] = (-1.0, "", [])
+    _sent_back: int = 0
+    _best: tuple[float, str, dict[str, Any]] | None = None
     _texts: list[str] = field(default_factory=list[str])
 
     def __call__(self, text: str) -> Reviewed:
@@ -45,43 +45,41 @@ class Reviewer:
         if is_offline(self.unit.run, self.member):
             self.latest = self._record(Verdict(approved=True, score=1.0, issues=[]), judged=False)
             return Reviewed(text)
-        soft = self.unit.soft
-        name = f"{self.unit.path}/{self.member.name}.{self.purpose}{self._round}"
-        tools = tools_for(self.unit.run, self.member.agent.tools) if self.purpose == "review" else {}
-        request = verdict_request(self._what(), text, self.criteria)
-        run, path = self.unit.run, self.unit.path
-        verdict = consult(run, self.member, name, path, request, read_verdict, tools=tools, soft=soft)
-        fresh = self._note(verdict) or soft
+        verdict = self._ask(text)
+        self.latest = self._record(verdict, judged=True)
         if verdict.approved:
             return Reviewed(text)
-        issues = [f"{issue.problem}" for issue in verdict.issues]
+        self._sent_back += 1
         stalled = self._stalled(verdict, text)
-        if verdict.score > self._best[0]:
-            self._best = (verdict.score, text, issues)
+        if self._best is None or verdict.score > self._best[0]:
+            self._best = (verdict.score, text, self.latest)
         self._texts.append(text)
-        if self.keep and (self._round > self.max_rounds or stalled):
-            why = "nothing improved any more" if stalled else f"{self.max_rounds} rounds are used up"
-            return Reviewed(
-                self._best[1], partial=[f"not approved by {self.member.name}: {why}: {_few(self._best[2])}"]
+        if self._sent_back <= self.max_rounds and not stalled:
+            return Reviewed(text, feedback(verdict))
+        rounds = "1 round is" if self.max_rounds == 1 else f"{self.max_rounds} rounds are"
+        why = "nothing improves any more" if stalled else f"{rounds} used up"
+        if self.keep:
+            _, best, self.latest = self._best
+            return Reviewed(best, partial=[f"not approved by {self.member.name}, {why}: {self.latest['why']}"])
+        said = f"{self.member.name} does not approve, and {why}: {self.latest['why']}"
+        if self.unit.gives_up(said):
+            fix = (
+                f"`muster runs resume {self.unit.run.run_id}` lets the writer try again; for a new run raise `max_rounds`, "
+                "or keep the best version with `if_not_approved: keep`"
             )
-        if fresh and not self.keep and (self._fresh_rounds > self.max_rounds or stalled):
-            why = "nothing improves any more" if stalled else f"{self.max_rounds} rounds are used up"
-            raise Parked("failed", f"{self.member.name} does not approve, and {why}: {_few(issues)}")
+            raise Parked("failed", said, fix)
+        self._sent_back = 0
+        self._texts.clear()
         return Reviewed(text, feedback(verdict))
 
-    def _note(self, verdict: Verdict) -> bool:
-        """Journal the verdict; return whether it was given in this execution."""
-        fresh = False
+    def _ask(self, text: str) -> Verdict:
+        run, path = self.unit.run, self.unit.path
+        name = f"{path}/{self.member.name}.{self.purpose}{self._round}"
+        tools = tools_for(run, self.member.agent.tools) if self.purpose == "review" else {}
+        request = verdict_request(self._what(), text, self.criteria)
+        return consult(run, self.member, name, path, request, read_verdict, tools=tools, soft=self.unit.soft)
 
-        def made_now() -> None:
-            nonlocal fresh
-            fresh = True
-
-        self.latest = self._record(verdict, judged=True, made_now=made_now)
-        self._fresh_rounds += fresh or self.unit.soft
-        return fresh
-
-    def _record(self, verdict: Verdict, *, judged: bool, made_now: Any = None) -> dict[str, Any]:
+    def _record(self, verdict: Verdict, *, judged: bool) -> dict[str, Any]:
         issues = [issue.model_dump(mode="json") for issue in verdict.issues]
         if not judged:
             why = "the offline model cannot judge a text; only rules were checked"
@@ -95,7 +93,6 @@ class Reviewer:
             why,
             among=["approved", "sent back"],
             by=self.member.name if judged else "offline",
-            made_now=made_now,
             round=self._round,
             approved=verdict.approved,
             score=verdict.score if judged else None,
@@ -104,7 +101,8 @@ class Reviewer:
         )
 
     def _stalled(self, verdict: Verdict, text: str) -> bool:
-        return text in self._texts or (self._round > 2 and verdict.score <= self._best[0])
+        best = self._best[0] if self._best is not None else -1.0
+        return text in self._texts or (self._sent_back > 2 and verdict.score <= best)
 
     def _what(self) -> str:
         task = self.unit.planned.task

@@ -61,6 +61,15 @@ class Decisions:
 
         return unpack(engine.step(self.name(decision), journal), self._folder)
 
+    def give_up(self, why: str) -> bool:
+        """Journal that the tries are used up; return whether that happens now.
+
+        On a replay it does not: who resumes a failed run gives it its tries again, and they are counted from there.
+        """
+        now: list[bool] = []
+        self.record("give up", "the task fails", why, made_now=lambda: now.append(True))
+        return bool(now)
+
     def name(self, decision: str) -> str:
         """Return the name of the next step of this kind."""
         self._counts[decision] = self._counts.get(decision, 0) + 1
@@ -100,6 +109,10 @@ class Unit:
 
     def member(self, name: str) -> Member:
         return self.scope.members[name]
+
+    def gives_up(self, why: str) -> bool:
+        """Say whether the task fails now that its tries are used up; where that is a result, it always does."""
+        return self.soft or self.decisions.give_up(why)
 
     def piece(self, planned: PlannedTask, **more: Any) -> dict[str, Any]:
         """Return the work of a part of this task, which is done at `path.name`; its failure is a result."""

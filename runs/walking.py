@@ -79,7 +79,8 @@ class Walk:
             finished = [waited[path] for path in found["tasks"]]
         for name in finished:
             self.done[name] = unpack(_result_of(self.run, paths[name]), self.run.folder)
-            self.run.tell(Event("task_done", paths[name]))
+            was_done = paths[name] not in self.run.fresh
+            self.run.tell(Event("task_done", paths[name], "from the journal" if was_done else ""))
 
 
 def _await_any(run: RunState, paths: Sequence[str]) -> dict[str, Any]:
@@ -118,4 +119,5 @@ def _worst(stops: Sequence[Parked], names: Sequence[str]) -> Parked:
     others = [
         f"{other_name}: {other.reason}" for other_name, other in zip(names, stops, strict=True) if other is not stop
     ]
-    return Parked(stop.kind, "; also ".join([f"{name}: {stop.reason}", *others]), stop.fix)
+    said = stop.reason if stop.reason.startswith(f"{name}.") else f"{name}: {stop.reason}"  # a part names itself
+    return Parked(stop.kind, "; also ".join([said, *others]), stop.fix)

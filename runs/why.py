@@ -67,7 +67,7 @@ def _told(step: Step) -> dict[str, Any] | None:
         case "decision":
             keys = ("decision", "chosen", "among", "why", "evidence", "by")
             return {key: record[key] for key in keys} | {"chosen": _shown(record["chosen"])}
-        case "verdict" if record["checks"]:
+        case "verdict" if record["checks"] and not (record["passed"] and record.get("demands")):
             return _gate(record)
         case "backoff":
             why = str(record["reason"])

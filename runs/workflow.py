@@ -74,7 +74,16 @@ def _carry_out(run: RunState, path: str, work: Mapping[str, Any]) -> dict[str, A
 
 
 def _by_crew(unit: Unit) -> dict[str, Any]:
-    return as_task_result(unit, _walk(crew_for(unit)))
+    """Let a crew do a task; where its output cannot be taken the task fails, and a resume lets the crew try again."""
+    number = 0
+    while True:
+        number += 1
+        result = _walk(crew_for(unit, number))
+        try:
+            return as_task_result(unit, result)
+        except AppError as error:
+            if unit.gives_up(str(error)):
+                raise
 
 
 def _walk(crew: CrewRun) -> dict[str, Any]:

@@ -13,11 +13,19 @@ from tasks.prose import read_lines
 
 _NAMES = ("id", "name", "title", "key", "code")
 _SUBJECTS = (*_NAMES, "product", "vendor", "company", "city", "country", "subject", "item", "topic")
-_PEOPLE = ("author", "writer", "reviewer", "reader", "agent", "analyst", "role", "source", "prepared_by")
-_JUDGED = (
-    "decision", "verdict", "status", "state", "recommendation", "result", "answer", "conclusion", "outcome", "rating",
-    "summary", "headline", "currency", "unit", "language", "owner",
-)  # fmt: skip
+_NO_THING_TEXT = """
+    decision verdict status state recommendation result answer conclusion outcome rating summary headline currency unit
+    language owner
+"""
+_NO_THING = frozenset(_NO_THING_TEXT.split())
+_PEOPLE_TEXT = """
+    author writer reviewer reader agent analyst role source prepared_by
+"""
+_PEOPLE = frozenset(_PEOPLE_TEXT.split())
+_LEGAL_TEXT = """
+    ltd limited inc incorporated corp corporation co company gmbh ag plc llc bv nv sa
+"""
+_LEGAL_FORMS = frozenset(_LEGAL_TEXT.split())
 _PERIODS = ("year", "quarter", "month", "period", "region")
 _OWN_WORD = "confidence"
 _SHORT = 60
@@ -67,7 +75,9 @@ def _read(reader: Reader, value: Mapping[str, object], fields: _Fields, place: _
 def _single(reader: Reader, name: str, part: object, spec: FieldSpec | None, at: _Place) -> Iterator[Statement]:
     label = _words(name)
     if isinstance(part, bool):
-        yield from _keyed(reader, reader.choice(label, "true" if part else "false", "yes/no", at.path, at.within), label, at)
+        yield from _keyed(
+            reader, reader.choice(label, "true" if part else "false", "yes/no", at.path, at.within), label, at
+        )
     elif isinstance(part, int | float):
         yield from _keyed(reader, [reader.number(label, part, at.path, at.within)], label, at)
     elif isinstance(part, str) and spec is not None and spec.choices is not None:
@@ -119,9 +129,10 @@ def _thing(value: Mapping[str, object], fields: _Fields) -> tuple[str, ...]:
         closed = spec is not None and spec.choices is not None
         words = re.findall(r"\w[\w.'’-]*\w|\w", part)
         like_name = any(word[0].isupper() or word[0].isdigit() for word in words) and not part.strip().endswith(".")
-        if closed or len(part) > _SHORT or not like_name or name.casefold() in _JUDGED or find_dates(part):
+        if closed or len(part) > _SHORT or not like_name or name.casefold() in _NO_THING or find_dates(part):
             return ()
-        return (name, *(word.casefold() for word in words if not says_nothing(word.casefold()) or len(word) == 1))
+        told = [word for word in map(str.casefold, words) if word not in _LEGAL_FORMS]
+        return (name, *(word for word in told if len(word) == 1 or not says_nothing(word)))
     return ()
 
 

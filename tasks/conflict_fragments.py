@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tasks.citations import strip_citations
 from tasks.conflict_measures import Day, Quantity, find_dates, find_quantities
@@ -28,11 +29,12 @@ SPLIT = re.compile(
 _THAN = re.compile(r"\b(?:more|less|fewer|higher|lower|at least|at most) than\b", re.I)
 _PERIOD = re.compile(r"\b(first|second|third|fourth) (quarter|half)\b", re.I)
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
+_INSIDE = re.compile(r"(?<=[a-z,]) ([A-Z][^\W\d_]+)")
+_PAIR = re.compile(r"\b([A-Z][a-z]+) ([A-Z][^\W\d_]+)\b")
 _DENIAL = re.compile(r"\b(?:" + "|".join(sorted({*NEGATIONS, *OPPOSITES})) + r")\b|n['’]t\b", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     token: str
     written: str
     start: int
@@ -72,8 +74,8 @@ def names_in(texts: Iterable[str]) -> frozenset[str]:
         for row in text.splitlines():
             if row.lstrip().startswith(("#", "|")):
                 continue
-            found.update(word.lower() for word in re.findall(r"(?<=[a-z,] )[A-Z][^\W\d_]+", row))
-            for pair in re.findall(r"\b([A-Z][a-z]+) ([A-Z][^\W\d_]+)\b", row):
+            found.update(word.lower() for word in _INSIDE.findall(row))
+            for pair in _PAIR.findall(row):
                 found.update(word.lower() for word in pair)
     return frozenset(word for word in found if not says_nothing(word))
 
@@ -96,10 +98,13 @@ def says_nothing(word: str) -> bool:
 
 
 def qualifiers_in(text: str) -> frozenset[str]:
-    # "the fourth quarter" is Q4, and no fourth of anything.
-    text = _PERIOD.sub(lambda told: f"{told[2][0]}{_ORDINALS[told[1].lower()]}", _THAN.sub(" ", text))
-    words = (word.lower() for word in WORD.findall(text))
-    return frozenset(QUALIFIERS[word] for word in words if word in QUALIFIERS)
+    text = text.lower()
+    if " than" in text:
+        text = _THAN.sub(" ", text)
+    if "quarter" in text or "half" in text:
+        # "the fourth quarter" is Q4, and no fourth of anything.
+        text = _PERIOD.sub(lambda told: f"{told[2][0]}{_ORDINALS[told[1]]}", text)
+    return frozenset(QUALIFIERS[word] for word in QUALIFIERS.keys() & WORD.findall(text))
 
 
 def verb_start(fragment: Fragment) -> int:
@@ -109,11 +114,10 @@ def verb_start(fragment: Fragment) -> int:
 def split_fragments(sentence: str) -> list[Fragment]:
     days = find_dates(sentence)
     quantities = [q for q in find_quantities(sentence, days) if not is_identifier(sentence, q)]
-    masked = list(sentence)
+    text = sentence
     for mark, spans in (("\x01", quantities), ("\x02", days)):
         for one in spans:
-            masked[one.start : one.end] = mark * (one.end - one.start)
-    text = "".join(masked)
+            text = f"{text[: one.start]}{mark * (one.end - one.start)}{text[one.end :]}"
     cuts = [0, *(end for match in SPLIT.finditer(text) for end in match.span()), len(text)]
     found: list[Fragment] = []
     for start, end in zip(cuts[::2], cuts[1::2], strict=True):
@@ -128,7 +132,7 @@ def split_fragments(sentence: str) -> list[Fragment]:
 
 def _verb(words: Sequence[tuple[str, int]]) -> int | None:
     lowered = [word.lower() for word, _ in words]
-    for i, word in enumerate(lowered):
+    for i, word in () if VERBS.isdisjoint(lowered) else enumerate(lowered):
         if word in VERBS and not (word in ("has", "have", "had") and i + 1 < len(lowered) and lowered[i + 1] == "to"):
             return i
     for i, word in enumerate(lowered):
@@ -185,16 +189,13 @@ def noun_phrase(f: Fragment, quantity: Quantity) -> tuple[int, int]:
 
 def adjunct(f: Fragment, position: int) -> int:
     """Return where the first preposition after a position stands: from there on, it is told where and for whom."""
-    after = [start + f.start for word, start in f.words if start + f.start >= position and word.lower() in PREPOSITIONS]
-    after += [
-        start + f.start
-        for i, (word, start) in enumerate(f.words)
-        if any(q.end == position for q in f.quantities)
-        and start + f.start > position + 1
-        and f.verb is not None
-        and i > f.verb + 1
-        and is_participle(word.lower())
+    later = [
+        (i, start + f.start, word.lower()) for i, (word, start) in enumerate(f.words) if start + f.start >= position
     ]
+    after = [start for _, start, word in later if word in PREPOSITIONS]
+    if f.verb is not None and any(q.end == position for q in f.quantities):
+        verb = f.verb
+        after += [start for i, start, word in later if start > position + 1 and i > verb + 1 and is_participle(word)]
     following = [q.start for q in f.quantities if q.start >= position]
     return min([*after, *following, f.end + 1])
 

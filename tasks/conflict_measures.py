@@ -91,6 +91,8 @@ _QUANTITY = re.compile(
     rf"(?:(?:\s|-)?(?P<unit>{_UNIT_NAMES})(?![\w²³]))?(?P<rest>/\w+[²³]?)?",
     re.IGNORECASE,
 )
+_ANY_DIGIT = re.compile(r"\d")
+_ANY_WORD = re.compile(rf"\b(?:{_IN_WORDS})\b", re.IGNORECASE)
 _APPROXIMATE = re.compile(
     r"(?:\b(?:about|around|circa|approximately|approx\.?|roughly|some|nearly|almost|ca\.?|c\.|close to"
     r"|(?:just|slightly) (?:over|under|above|below)|an estimated|estimated at|in the order of)|[~≈])\s*$",
@@ -102,6 +104,12 @@ _AT_LEAST = re.compile(
 _AT_MOST = re.compile(
     r"(?:\b(?:less than|fewer than|under|at most|below|up to|no more than|within)|[<≤])\s*$", re.IGNORECASE
 )
+# What the three above end in: a quick look spares most numbers the long one.
+_QUALIFIED_TEXT = """
+    about around circa approximately approx approx. roughly some nearly almost ca ca. c. to over under above below
+    estimated at of than least exceed exceeds exceeded exceeding most within ~ ≈ > ≥ < ≤
+"""
+_QUALIFIED = tuple(_QUALIFIED_TEXT.split())
 _JOIN = re.compile(r"\s*(?:[-–—]|to|and|or)\s*", re.IGNORECASE)
 _BEFORE_RANGE = re.compile(r"\b(?P<word>between|from)\s+$", re.IGNORECASE)
 _LEAD = 24
@@ -189,6 +197,8 @@ def find_dates(text: str) -> list[Day]:
 
 def find_quantities(text: str, dates: Sequence[Day]) -> list[Quantity]:
     """Return the numbers of a text in order, none that belongs to one of the dates; a range is one quantity."""
+    if not _ANY_DIGIT.search(text) and not _ANY_WORD.search(text):
+        return []
     matches = (
         match
         for match in _QUANTITY.finditer(text)
@@ -258,11 +268,12 @@ def _read_quantity(text: str, match: re.Match[str]) -> Quantity:
     slack = _slack(plain or f"{value:g}", scale) * abs(factor)
     low = high = value * factor
     lead = text[max(0, match.start() - _LEAD) : match.start()]
-    if _APPROXIMATE.search(lead) or text[match.end() : match.end() + 6].startswith(" or so"):
+    qualified = lead.rstrip().lower().endswith(_QUALIFIED)
+    if (qualified and _APPROXIMATE.search(lead)) or text[match.end() : match.end() + 6].startswith(" or so"):
         slack = max(slack, abs(low) * _ROUGHLY)
-    elif _AT_LEAST.search(lead):
+    elif qualified and _AT_LEAST.search(lead):
         high = math.inf
-    elif _AT_MOST.search(lead):
+    elif qualified and _AT_MOST.search(lead):
         low = -math.inf
     return Quantity(match.start(), match.end(), match[0].strip(), unit, low, high, slack)
 

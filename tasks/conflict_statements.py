@@ -1,7 +1,7 @@
 """What a text states, read without a model: quantities, dates, statuses and denials, each with what it is about."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -46,9 +46,11 @@ Kind = Literal["number", "date", "choice", "yes/no"]
 
 _NONE: frozenset[str] = frozenset()
 _STATUS_WORDS = frozenset(STATUSES)
+_DENIERS = NEGATIONS | OPPOSITES.keys()
 _IDENTIFIER = re.compile(
     r"(?<![\w-])([^\W\d_][\w-]*) (?:#|no\.? ?)?(\d{1,5}(?:\.\d+)*(?:-\d+)*|[A-Z]|[IVX]{2,4})(?![\w,%]|\.\d| ?%)"
 )
+_MAYBE_IDENTIFIER = re.compile(r" (?:[nN][oO]\.? ?|#)?(?:\d|[A-Z](?!\w)|[IVX]{2})")
 _LABEL = re.compile(r"([^\W_][^:|.!?;]{1,60}?)\s*:\s+(\S.*)", re.DOTALL)
 _COMPARED = re.compile(
     r"(?:up|down|compared|versus|vs\.?|against|instead|rather|unlike|after|before|from|not|nearly)\b", re.I
@@ -114,6 +116,8 @@ class Statement:
     """Of a field: the object's own name, as the field's name and the words in it."""
     labelled: bool = False
     """It is a `Label: value`, a cell or a field."""
+    inline: bool = False
+    """It is a `Label: value` among sentences: of what they are about."""
 
 
 class Reader:
@@ -155,7 +159,7 @@ class Reader:
 
     def about(self, text: str) -> None:
         """Take a text, such as an object's name, as what the rest is about."""
-        terms = tuple(replace(term, named=True) for term in self._terms(text, 0, known_only=True))
+        terms = tuple(term._replace(named=True) for term in self._terms(text, 0, known_only=True))
         self._main += terms
 
     def label(self, label: str, value: str, where: str, within: str = "") -> Iterator[Statement]:
@@ -200,7 +204,7 @@ class Reader:
         )
 
     def _entry(self, within: str) -> tuple[Term, ...]:
-        return tuple(replace(term, named=True) for term in self._terms(within, 0, known_only=True))
+        return tuple(term._replace(named=True) for term in self._terms(within, 0, known_only=True))
 
     def _heading(self, text: str) -> None:
         terms = tuple(term for term in self._terms(text, 0, known_only=True) if term.named)
@@ -217,14 +221,18 @@ class Reader:
                 yield from self._labelled(label[1], label[2], line.label, text, ())
                 return
             text = label[2]
+        rows = [(label, plain(row)) for label, row in line.rows]
+        before = ""
         for sentence in (one for part in _AFTER_UNIT.split(text) for one in split_sentences(part)):
-            where = line.labels_where(lambda row, said=sentence: said[:30] in plain(row)) if line.rows else []
-            place = where[0] if where else line.label
+            place = next((label for label, row in rows if sentence[:30] in row), line.label)
             inline = _LABEL.fullmatch(sentence)
             if inline and _is_entry(inline[1], inline[2], _VALUE_WORDS_INLINE) and not has_verb(inline[1]):
-                yield from self._labelled(inline[1], inline[2], place, sentence, ())
+                told = qualifiers_in(before) or self._qualifiers
+                for one in self._labelled(inline[1], inline[2], place, sentence, ()):
+                    yield replace(one, qualifiers_before=told, inline=True)
             else:
                 yield from self._sentence(sentence, place)
+                before = sentence
 
     def _table(self, lines: Sequence[Line]) -> Iterator[Statement]:
         rows = [
@@ -344,15 +352,14 @@ class Reader:
     ) -> Iterator[Statement]:
         if index and fragment.verb is None and _COMPARED.match(fragment.text.strip()):
             return
-        quote = _shortened(sentence)
         if fragment.quantities:
             for quantity in fragment.quantities:
-                yield from self._number(fragment, quantity, inherited, lead_days, where, quote)
+                yield from self._number(fragment, quantity, inherited, lead_days, where, sentence)
         days = [day for day in fragment.days if day.month or follows_word(fragment, day)] or list(lead_days)
         if len(days) == 1:
-            yield from self._event(fragment, days[0], inherited, where, quote)
+            yield from self._event(fragment, days[0], inherited, where, sentence)
         if fragment.verb is not None:
-            yield from self._verdicts(fragment, inherited, where, quote)
+            yield from self._verdicts(fragment, inherited, where, sentence)
 
     def _number(
         self,
@@ -373,7 +380,9 @@ class Reader:
         joint = _COORDINATED.search(f.text, quantity.end - f.start)
         last = f.start + joint.start() if joint else f.end
         extra = (*self._lead_terms, *(term for term in terms if stop <= term.start < last))
-        statement = self._statement(
+        years = frozenset(years_of(f, quantity, lead))
+        changed = {"change"} if _CHANGED_BY.search(before) and not before.rstrip().endswith("to") else set[str]()
+        yield self._statement(
             "number",
             quantity.unit,
             quantity,
@@ -384,13 +393,10 @@ class Reader:
             extra,
             f.text[: last - f.start],
             False,
+            changed,
+            years,
         )
-        years = years_of(f, quantity, lead)
-        changed = {"change"} if _CHANGED_BY.search(before) and not before.rstrip().endswith("to") else set[str]()
-        yield replace(
-            statement, qualifiers=statement.qualifiers | changed, years=frozenset(years), years_before=self._years
-        )
-        self._years = frozenset(years) or self._years
+        self._years = years or self._years
 
     def _event(self, f: Fragment, day: Day, inherited: tuple[Term, ...], where: str, quote: str) -> Iterator[Statement]:
         inside = f.start <= day.start < f.end
@@ -402,18 +408,18 @@ class Reader:
         lead = f.text[: day.start - f.start].lower().split() if inside else []
         bound = {word for word in lead[-2:] if word in ("since", "until", "before", "after", "by", "from")}
         due = any(term.token == "deadlin" for term in core)
-        statement = self._statement("date", "", day, day.written, where, quote, core, (), f.text, False)
-        statement = replace(statement, qualifiers=statement.qualifiers | (set() if due else bound))
-        yield statement
+        bound = set[str]() if due else bound
+        statement = self._statement("date", "", day, day.written, where, quote, core, (), f.text, False, bound)
         if "planned" in statement.qualifiers and _PLAN_IN_FORCE.search(f.text):
             # What is planned by now is what a bare `Launch: DATE` tells, too.
             yield replace(statement, qualifiers=statement.qualifiers - {"planned"})
+        yield statement
 
     def _verdicts(self, f: Fragment, inherited: tuple[Term, ...], where: str, quote: str) -> Iterator[Statement]:
         words = [word.lower() for word, _ in f.words]
         if f.verb is None or not UNSURE.isdisjoint(words):
             return
-        denied = sum(1 for word in words if word in NEGATIONS or word in OPPOSITES or word.endswith("n't")) % 2
+        denied = sum(map(_denies, words)) % 2 if "n't" in f.text.lower() or not _DENIERS.isdisjoint(words) else 0
         if not denied and not _STATUS_WORDS.isdisjoint(words):
             yield from self._status(f, words, inherited, where, quote)
         if f.quantities or (
@@ -462,10 +468,10 @@ class Reader:
         extra: Sequence[Term],
         text: str,
         labelled: bool,
+        qualified: Collection[str] = (),
+        years: frozenset[str] = _NONE,
     ) -> Statement:
         context = (*self._latest, *self._main)
-        lowered = [word.lower() for word in WORD.findall(text)]
-        qualifiers = qualifiers_in(text)
         names = frozenset(term.token for term in (*core, *extra) if term.named)
         return Statement(
             kind,
@@ -478,14 +484,14 @@ class Reader:
             frozenset(term.token for term in core),
             frozenset(term.token for term in extra),
             names,
-            frozenset(qualifiers) | (self._lead_qualifiers if not labelled else _NONE),
+            qualifiers_in(text).union(qualified, _NONE if labelled else self._lead_qualifiers),
             self._qualifiers,
-            frozenset(years_in(text)) if labelled and kind != "date" else _NONE,
+            frozenset(years_in(text)) if labelled and kind != "date" else years,
             self._years,
             frozenset(term.token for term in context),
             frozenset(term.token for term in context if term.named),
             frozenset(self._mentioned),
-            frozenset(REFERENTS[word] for word in lowered if word in REFERENTS),
+            frozenset(REFERENTS[word] for word in REFERENTS.keys() & WORD.findall(text.lower())),
             self._standing,
             tuple(dict.fromkeys(term.written for term in core)),
             self._place,
@@ -495,7 +501,7 @@ class Reader:
     def _terms(self, text: str, offset: int, known_only: bool = False) -> Iterator[Term]:
         """Yield the words that carry meaning; `offset` 0 is the start of a sentence, whose capital says nothing."""
         taken: list[tuple[int, int]] = []
-        for match in _IDENTIFIER.finditer(text):
+        for match in _IDENTIFIER.finditer(text) if _MAYBE_IDENTIFIER.search(text) else ():
             word = match[1].lower()
             if word in NUMBERED or (match[1][0].isupper() and word not in SAYS_NOTHING and word not in PREPOSITIONS):
                 taken.append(match.span())
@@ -524,6 +530,10 @@ class Reader:
         if word.lower() in self._known:
             return True
         return not known_only and (offset + match.start() > 0 or bool(_CAPITAL.match(text, match.end())))
+
+
+def _denies(word: str) -> bool:
+    return word in _DENIERS or word.endswith("n't")
 
 
 def _is_entry(label: str, value: str, most_words: int) -> bool:

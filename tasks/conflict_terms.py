@@ -121,7 +121,7 @@ EVENTS = _words(
     launch found complet deadlin sign publish releas introduc buy open close start end elect adopt born die build
     list renam merg incorpor invent discov approv expir forc effect date deliv arriv creat marri retir appoint join
     ratifi discontinu regist grant issu submit held schedul took place resign award destroy burn abolish wed
-    demolish live cutov kickoff handov rollout migrat
+    demolish live cutov kick kickoff handov rollout migrat
     """
 )
 """Stems of what happens once, so that it has one date."""

@@ -72,7 +72,10 @@ def find_conflicts(
             statements += _records(list(reader.read(read_lines(text))))
         else:
             statements += read_entries(reader, value, contracts.get(source))
-    return [_conflict(group) for group in islice(_groups(statements), _MOST_CONFLICTS)]
+    found: dict[tuple[Kind, tuple[Said, ...]], Conflict] = {}
+    for conflict in map(_conflict, islice(_groups(statements), _MOST_CONFLICTS)):
+        found.setdefault((conflict.kind, conflict.said), conflict)
+    return list(found.values())
 
 
 def _object(text: str, fields: Mapping[str, FieldSpec] | None) -> Mapping[str, object] | None:
@@ -158,6 +161,8 @@ def _alike(one: Statement, other: Statement) -> bool:
         or _apart(one.context_names, other.context_names, one, other)
     ):
         return False
+    if (one.inline or other.inline) and _told_elsewhere(one, other):
+        return False
     before, after = one.qualifiers_before, other.qualifiers_before
     shared = one.core & other.core
     if not (shared - one.names or (shared and one.kind == "choice")) or (before and after and not before & after):
@@ -196,6 +201,12 @@ def _apart(names: frozenset[str], others: frozenset[str], one: Statement, other:
     """Say whether two statements that name nothing stand in texts about different things."""
     told = one.core & other.core & (one.names | other.names)
     return bool(names) and bool(others) and not names & others and not told
+
+
+def _told_elsewhere(one: Statement, other: Statement) -> bool:
+    """Say whether the texts before two statements have no subject and no name in common."""
+    left, right = one.mentioned | one.context, other.mentioned | other.context
+    return bool(left) and bool(right) and not left & right
 
 
 def _other_things(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -120,10 +120,10 @@ DEEDS = (
     ),
     Deed(
         "checked|cross-checked|double-checked|verified|validated|looked",
-        "search find query sql database lookup fetch http scrap brows api check verif valid calc crm inbox mail calendar "
-        "event",
-        rf"[^.;,]{{0,60}}\b(?:against|in|via|using|through|with) (?:the|our|your|a|an) (?:[\w-]{{1,20}} ){{0,2}}(?:{_LIVE})"
-        r"(?! (?:you|export|extract|dump|schema|that))",
+        "search find query sql database lookup fetch http scrap brows api check verif valid calc crm inbox mail "
+        "calendar event",
+        rf"[^.;,]{{0,60}}\b(?:against|in|via|using|through|with) (?:the|our|your|a|an) (?:[\w-]{{1,20}} ){{0,2}}"
+        rf"(?:{_LIVE})(?! (?:you|export|extract|dump|schema|that))",
         passive=False,
         also="read list get open look retriev",
     ),

@@ -109,12 +109,15 @@ _NOUNS = {
     **dict.fromkeys(("runn", "execut"), RUN),
     **dict.fromkeys(("calcul", "comput"), CALCULATE),
 }
-_ADVICE = re.compile(r"\b(?:I|we)(?:['’]d)? (?:recommend|suggest|advise|propose|expect|hope|plan|need|want)\b", re.IGNORECASE)
+_ADVICE = re.compile(
+    r"\b(?:I|we)(?:['’]d)? (?:recommend|suggest|advise|propose|expect|hope|plan|need|want)\b", re.IGNORECASE
+)
 _BY_OTHERS = re.compile(
-    r"[^,;.]{0,30}?\bby (?!(?:me|us|this|e-?mails?|mail|sms|slack|post|phone|hand|default|mistake|accident|now|then|noon|"
-    r"midnight|chance|means|way|about|almost|nearly|\w*_\w*|\d\S*|\w+ing|(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b|"
-    r"(?:the|a|an|our|my) (?:[\w-]{1,20} ){0,2}?(?:assistant|agent|tools?|scripts?|functions?|apis?|query|search|end|"
-    r"deadline|calculator|browser|linter|plug-?in)\b)[a-z]",
+    r"[^,;.]{0,30}?\bby (?!(?:me|us|this|e-?mails?|mail|sms|slack|post|phone|hand|default|mistake|accident|now|then|"
+    r"noon|midnight|chance|means|way|about|almost|nearly|\w*_\w*|\d\S*|\w+ing|"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day)\b|"
+    r"(?:the|a|an|our|my) (?:[\w-]{1,20} ){0,2}?(?:assistant|agent|tools?|scripts?|functions?|apis?|query|search|"
+    r"end|deadline|calculator|browser|linter|plug-?in)\b)[a-z]",
     re.IGNORECASE,
 )
 _HOST = re.compile(
@@ -122,8 +125,8 @@ _HOST = re.compile(
     r"example)\b(?:/[\w./-]{0,300}\w)?"
 )
 _NO_TOOL = re.compile(
-    r"\s?(?:not\b|for (?:years|months|decades)|my (?:memory|mind|knowledge)|in vain|up to|out of|with an?\b(?! calc)|no|none|"
-    r"nothing|nobody|neither)\b",
+    r"\s?(?:not\b|for (?:years|months|decades)|my (?:memory|mind|knowledge)|in vain|up to|out of|with an?\b(?! calc)|"
+    r"no|none|nothing|nobody|neither)\b",
     re.IGNORECASE,
 )
 _VAGUE_TEXT = """

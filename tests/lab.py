@@ -91,11 +91,12 @@ class Lab:
         **more: Any,
     ) -> Any:
         """Run a crew to its end; return the outcome."""
-        return self.runner.wait(self.start(self.plan(crew, inputs, **more), run_id), ask=ask)
+        run_id = self.start(self.plan(crew, inputs, **more), run_id, attended=ask is not None)
+        return self.runner.wait(run_id, ask=ask)
 
     def resume(self, run_id: str, *, ask: Callable[[Any], str] | None = None, **more: Any) -> Any:
         """Resume a run to its end; return the outcome."""
-        self.runner.resume(run_id, **more)
+        self.runner.resume(run_id, attended=ask is not None, **more)
         return self.runner.wait(run_id, ask=ask)
 
     def restart(self) -> None:

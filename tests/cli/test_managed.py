@@ -53,7 +53,12 @@ def test_why_tells_every_choice_of_a_run_or_of_a_task(muster: Muster, led: Lab) 
     assert lines[1] == "  why       it does work of this kind"
     assert lines[2] == "  among     worker, helper"
     whole = muster("runs", "why", "led").out
-    for part in ("run: model → openai/scripted", "manager: plan → one, two", "two: route → helper", "manager: done → met"):
+    for part in (
+        "run: model → openai/scripted",
+        "manager: plan → one, two",
+        "two: route → helper",
+        "manager: done → met",
+    ):
         assert part in whole
 
 

@@ -29,8 +29,9 @@ def assert_survives_crashes(
     copies = {steps: copy_run(lab, run_id, f"{run_id}-{steps}") for steps in points}
     kept = sum(rewind(lab, copy, steps) for steps, copy in copies.items())
     server.reset()
-    for copy in copies.values() if ask is None else []:
-        lab.runner.resume(copy)
+    if ask is None:
+        for copy in copies.values():
+            lab.runner.resume(copy)
     for steps, copy in copies.items():
         outcome = lab.runner.wait(copy) if ask is None else lab.resume(copy, ask=ask)
         found = _end_of(lab, copy)
@@ -46,6 +47,8 @@ def copy_run(lab: Lab, run_id: str, copy: str) -> str:
     with database(lab) as journal:
         for table, where in (
             ("operation_outputs", f"workflow_uuid {of_run}"),
+            ("workflow_input", f"workflow_uuid {of_run}"),
+            ("workflow_output", f"workflow_uuid {of_run}"),
             ("workflow_status", f"workflow_uuid {of_run}"),
             ("muster_runs", f"run_id = '{run_id}'"),
         ):
@@ -80,7 +83,8 @@ def rewind(lab: Lab, run_id: str, steps: int) -> int:
         ).fetchall()
         for workflow, completed_at in found:
             if workflow not in started:
-                journal.execute("delete from workflow_status where workflow_uuid = ?", (workflow,))
+                for table in ("workflow_status", "workflow_input", "workflow_output"):
+                    journal.execute(f"delete from {table} where workflow_uuid = ?", (workflow,))
             elif workflow in unfinished or completed_at is None or completed_at > cut_at:
                 set_pending(journal, workflow)
         journal.execute("update muster_runs set state = 'running', reason = '' where run_id = ?", (run_id,))
@@ -112,6 +116,7 @@ def set_pending(journal: sqlite3.Connection, workflow: str) -> None:
         "update workflow_status set status = 'PENDING', output = null, completed_at = null where workflow_uuid = ?",
         (workflow,),
     )
+    journal.execute("delete from workflow_output where workflow_uuid = ?", (workflow,))
 
 
 def reasons(lab: Lab, run_id: str, decision: str = "", task: str = "") -> list[dict[str, Any]]:

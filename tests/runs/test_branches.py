@@ -92,9 +92,6 @@ def test_the_output_of_a_skipped_task_is_null_in_later_conditions(lab: Lab) -> N
     assert chosen(lab, outcome.run_id, "branch", "no") == ["skip"]
 
 
-@pytest.mark.xfail(
-    reason="the reason speaks of wrong types, and names neither the task nor that it was skipped", strict=True
-)
 def test_a_field_of_a_skipped_task_cannot_be_read_and_the_reason_says_so(lab: Lab) -> None:
     write_project(
         lab,
@@ -116,7 +113,6 @@ def write_no_condition(lab: Lab) -> None:
     )
 
 
-@pytest.mark.xfail(reason="the task is named twice: `work: work: `", strict=True)
 def test_the_reason_of_a_wrong_condition_names_its_task_once(lab: Lab) -> None:
     write_no_condition(lab)
     assert lab.run(inputs={"topic": "solar"}).reason == 'work: `when` must come to true or false, got "solar"'

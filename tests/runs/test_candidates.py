@@ -154,8 +154,6 @@ def test_the_agent_of_the_task_makes_all_where_none_are_named(lab: Lab, model: S
     }
 
 
-@pytest.mark.xfail(reason="alike proposals are put to the judge all the same: three calls that can decide nothing",
-                   strict=True)  # fmt: skip
 def test_alike_proposals_cost_no_judging(lab: Lab, model: ScriptedServer) -> None:
     write_candidates(lab, candidates=2)
     lab.run()
@@ -183,7 +181,6 @@ def test_a_lone_proposal_needs_no_judge(lab: Lab, model: ScriptedServer) -> None
     assert (told["chosen"], told["among"], told["by"]) == ("c3", ["c3"], "rule")
 
 
-@pytest.mark.xfail(reason="what became of the lost proposals is kept in the journal only, `not_made`", strict=True)
 def test_lost_proposals_are_told(lab: Lab, model: ScriptedServer) -> None:
     agents = AGENTS | {
         name: AGENTS[name] | {"backstory": "You write.\n@answer: forbidden"} for name in ("anna", "bert")
@@ -270,7 +267,7 @@ def test_agreement_of_the_proposals_is_part_of_the_confidence(lab: Lab, model: S
         assert json.loads(outcome.output)["count"] == 4
         confidence = part(lab, outcome.run_id, "work")["confidence"]
         assert (confidence["value"], confidence["measured"]) == (0.667, True)
-        assert confidence["from"] == ["1 of 1 checks passed", "67 % of independent answers agree"]
+        assert confidence["from"] == ["67 % of independent answers agree"]
 
 
 def test_proposals_for_each_entry_are_judged_entry_by_entry(lab: Lab, model: ScriptedServer) -> None:

@@ -122,14 +122,11 @@ def test_what_a_gate_did_is_told_with_the_reason(lab: Lab, model: ScriptedServer
     assert found[0]["evidence"] == ["matches: not passed"]
 
 
-@pytest.mark.xfail(reason="no verdict is journaled where all checks are demands, so `runs why` tells nothing of them",
-                   strict=True)  # fmt: skip
 def test_what_a_demand_decided_is_told(lab: Lab, model: ScriptedServer) -> None:
     write_gated(lab, "@answer: bad\n@after-refusal: good", {"text": "The text says good"})
     assert chosen(lab, lab.run().run_id, "gate") == ["sent back", "accepted"]
 
 
-@pytest.mark.xfail(reason="`accepted: every check passed` is told though a demand sent the output back", strict=True)
 def test_rules_and_demands_are_told_as_one_verdict(lab: Lab, model: ScriptedServer) -> None:
     write_gated(lab, "@answer: bad\n@after-refusal: good", {"words": {"max": 9}}, {"text": "The text says good"})
     assert chosen(lab, lab.run().run_id, "gate") == ["sent back", "accepted"]
@@ -182,9 +179,6 @@ def test_refused_answers_are_bounded(lab: Lab, model: ScriptedServer) -> None:
     assert model.stats()["attempts"] == 3
 
 
-@pytest.mark.xfail(
-    reason="a check that only warned counts 0 in the confidence, though `measure` says half", strict=True
-)
 def test_a_warning_halves_the_confidence(lab: Lab, model: ScriptedServer) -> None:
     write_gated(lab, "@answer: bad", {"matches": "good", "gate": "warn"})
     assert part(lab, lab.run().run_id, "work")["confidence"]["value"] == 0.5

@@ -168,7 +168,7 @@ def test_what_nobody_could_do_is_planned_anew_once(lab: Lab) -> None:
     ]
     (entry,) = decisions(lab, outcome.run_id, "replan")
     assert entry["chosen"] == "one, three"
-    assert "one: worker: the output was not accepted" in entry["why"]
+    assert "one: 2 attempts failed: worker and helper: the output was not accepted" in entry["why"]
     assert "two: it waited for what failed" in entry["why"]
     (refused,) = decisions(lab, outcome.run_id, "handoff")
     assert (refused["task"], refused["chosen"], refused["why"]) == ("two", "refused", "one has no output to hand over")
@@ -183,7 +183,7 @@ def test_what_still_fails_leaves_the_result_partial(lab: Lab) -> None:
         outcome = lab.run("team")
     assert (outcome.status, outcome.output) == ("succeeded", "result of good")
     partial = lab.summary(outcome.run_id)["partial"]
-    assert partial[0].startswith("anew: not done: worker: the output was not accepted")
+    assert partial[0].startswith("anew: not done: 2 attempts failed: worker and helper: the output was not accepted")
     assert chosen(lab, outcome.run_id, "escalate") == [("anew", "partial")]
 
 
@@ -209,7 +209,7 @@ def test_a_crew_may_be_told_to_fail_instead(lab: Lab) -> None:
         write_crew(lab, model, manager={"on_failure": "fail"})
         outcome = lab.run("team")
     assert outcome.status == "failed"
-    assert outcome.reason.startswith("anew: worker: the output was not accepted")
+    assert outcome.reason.startswith("anew: 2 attempts failed: worker and helper: the output was not accepted")
 
 
 def test_a_reviewer_judges_every_subtask_and_its_verdict_counts(lab: Lab) -> None:

@@ -48,4 +48,4 @@ def test_a_question_answered_before_a_crash_is_not_asked_again(lab: Lab) -> None
     with ScriptedServer(boss([CHAIN])) as model:
         write_crew(lab, model, manager={"review_plan": True})
         assert_survives_crashes(lab, model, crew="team", most=3, ask=ask)
-    assert 3 <= len(asked) <= 5
+    assert 1 < len(asked) < 4

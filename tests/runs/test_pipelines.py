@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from project.errors import ConfigErrors
 from project.spec import BudgetSpec
 from tests.lab import Lab
 from tests.runs.crash_points import assert_survives_crashes, part, reasons
@@ -79,7 +80,7 @@ def test_a_failure_names_the_crew_and_the_task_and_a_resume_goes_on_there(lab: L
     server.configure(faults=[{"fault": "400", "match": "written"}])
     outcome = lab.run("both", {"topic": "rain"})
     assert outcome.status == "failed"
-    assert outcome.reason.startswith("second: second.write: the model 'default' did not answer")
+    assert outcome.reason.startswith("second.write: the model 'default' did not answer")
     server.configure(faults=[])
     lab.restart()
     assert lab.resume(outcome.run_id).output == "written: About rain"
@@ -87,7 +88,6 @@ def test_a_failure_names_the_crew_and_the_task_and_a_resume_goes_on_there(lab: L
     assert (stats["ok"], stats["paid_twice"]) == (2, 0)
 
 
-@pytest.mark.xfail(reason="the reason names the crew twice: `second: second.write: …`", strict=True)
 def test_a_failure_names_its_place_once(lab: Lab, server: ScriptedServer) -> None:
     write_pipeline(lab)
     server.configure(faults=[{"fault": "400", "match": "written"}])
@@ -233,7 +233,6 @@ def test_a_crew_that_breaks_the_contract_fails_with_the_reason(lab: Lab) -> None
     assert "the crew inner broke the contract: " in outcome.reason
 
 
-@pytest.mark.xfail(reason="a resume fails at once: nobody is asked to mend the output", strict=True)
 def test_a_crew_that_broke_the_contract_is_asked_again_by_a_resume(lab: Lab, server: ScriptedServer) -> None:
     write_inner(lab, {"output": {"count": "int"}})
     run_id = lab.run("team").run_id
@@ -242,28 +241,25 @@ def test_a_crew_that_broke_the_contract_is_asked_again_by_a_resume(lab: Lab, ser
     assert server.stats()["attempts"] > calls
 
 
-@pytest.mark.xfail(reason="guardrails of a task that a crew does are not checked, nor refused by `check`", strict=True)
 def test_the_guardrails_of_a_task_hold_for_a_crew(lab: Lab) -> None:
     write_inner(lab, {"guardrails": [{"matches": "something else"}]})
     assert lab.run("team").status == "failed"
 
 
-@pytest.mark.xfail(reason="the review of a task that a crew does is not made, nor refused by `check`", strict=True)
-def test_the_review_of_a_task_holds_for_a_crew(lab: Lab) -> None:
+def test_the_review_of_a_task_that_a_crew_does_is_refused(lab: Lab) -> None:
     agents = {name: {"role": name.title(), "goal": "g", "backstory": "b"} for name in ("worker", "boss")}
     write_inner(lab, {"review": {"by": "boss"}})
     lab.write(agents=json.dumps(agents))
-    assert reasons(lab, lab.run("team").run_id, "review") != []
+    with pytest.raises(ConfigErrors, match="a crew does this task, and `review` is for agents"):
+        lab.run("team")
 
 
-@pytest.mark.xfail(reason="the file of a task that a crew does is not written", strict=True)
 def test_the_file_of_a_task_that_a_crew_does_is_written(lab: Lab) -> None:
     write_inner(lab, {"output_file": "out.md"})
     assert lab.run("team").output == "inner end"
     assert (lab.root / "out.md").read_text() == "inner end\n"
 
 
-@pytest.mark.xfail(reason="what a crew's task writes into the state is lost", strict=True)
 def test_what_a_crew_writes_into_the_state_is_there(lab: Lab, server: ScriptedServer) -> None:
     write_project(
         lab,

@@ -142,7 +142,6 @@ def test_a_field_left_out_writes_nothing(lab: Lab, server: ScriptedServer) -> No
     assert state_shown(server) == {"facts": "one"}
 
 
-@pytest.mark.xfail(reason="StateSpec.description is promised to be seen by readers, and is not shown", strict=True)
 def test_what_a_piece_of_state_holds_is_shown_to_those_who_read_it(lab: Lab, server: ScriptedServer) -> None:
     tasks = {"a": writer("rain", "str"), "b": READER}
     write_state(lab, tasks, {"facts": {"type": "str", "description": "The weather of today"}})

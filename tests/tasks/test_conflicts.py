@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.conflicts import SETS, conflicts_of, matches, read_sets
+from benchmarks.conflicts import SETS, conflicts_of, matches, read_sets, sets_named
 from project.spec import FieldSpec
 from tasks.conflicts import Conflict, Said, find_conflicts
 
-CASES = [pytest.param(case, id=f"{name}: {case['name']}") for name, path in SETS.items() for case in read_sets(path)]
+CASES = [pytest.param(case, id=f"{name}: {case['name']}") for name in (*SETS, "blind a") for case in sets_named(name)]
 
 
 def _texts(*outputs: str) -> list[str]:
@@ -37,6 +37,41 @@ def test_each_file_of_sets_has_enough_of_both() -> None:
 def test_a_conflict_is_told_in_one_line() -> None:
     first, second = "Revenue in 2025 was $4.2 million.", "Intro.\n\n2025 revenue came to 4.5M dollars."
     assert _texts(first, second) == ["revenue of 2025: $4.2 million (a, line 1) but 4.5M dollars (b, line 3)"]
+
+
+def test_the_halves_of_the_blind_sets_are_alike() -> None:
+    for half in ("blind a", "blind b"):
+        cases = sets_named(half)
+        assert (len(cases), sum(1 for case in cases if case.get("planted"))) == (20, 10)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        ("Go-live: 2026-05-04", "Go-live is scheduled for 6 May 2026.", 1),
+        ("Launch: 3 May 2024", "The launch was scheduled for 1 March 2024.", 0),
+        ("Go-live is scheduled for 4 May 2026.", "Go-live is scheduled for 6 May 2026.", 1),
+        ("Sales were 310 units in Q1 2025.", "In the first quarter of 2025, sales were 370 units.", 1),
+        ("Sales were 310 units in Q1 2025.", "In the second quarter of 2025, sales were 370 units.", 0),
+        ("We read it. Verdict: approved. More later.", "Verdict: rejected", 1),
+        ("We saw one thing: high winds. Trees fell.", "We saw one thing: low winds.", 0),
+        ("We audited the office in Leith. Risk rating: high.", "We audited the office in Bath. Risk rating: low.", 0),
+        ("Alpha is a bank. Employees: 410. It is old.", "Beta is a bank. Employees: 380. It is new.", 0),
+        ("We read the first draft. Score: 7.", "We read the second draft. Score: 4.", 0),
+    ],
+)
+def test_plans_quarters_and_labels_inside_prose_are_read(one: str, other: str, found: int) -> None:
+    assert len(_texts(one, other)) == found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [("Stone curlew", "Stone marten", 0), ("Stone curlew", "stone curlew", 1), ("Okto Ltd", "Okto Limited", 1)],
+)
+def test_objects_with_names_of_their_own_are_not_compared(one: str, other: str, found: int) -> None:
+    fields = {"species": FieldSpec(), "pairs": FieldSpec(type="int")}
+    outputs = {"a": f'{{"species": "{one}", "pairs": 61}}', "b": f'{{"species": "{other}", "pairs": 1900}}'}
+    assert len(find_conflicts(outputs, dict.fromkeys(outputs, fields))) == found
 
 
 def test_a_conflict_is_plain_json() -> None:

@@ -1,0 +1,58 @@
+"""How many sentences that claim a call nobody made the rule `claimed_calls` catches, and how often it is wrong.
+
+    python -m benchmarks.claims [--show]
+
+`claims_blind.yaml` was written without a look at the rule. What failed in its half `a` was mended; half `b` was not
+looked at for that and says what to expect of new sentences. Its head tells what was found at first sight. Prints one
+JSON object last; exit 1 when a sentence of half `a` is judged wrongly.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.evidence import Evidence
+from tasks.guardrails import check_rule
+
+FILE = Path(__file__).resolve().parent / "claims_blind.yaml"
+
+
+def read_claims(half: str) -> list[dict[str, Any]]:
+    """Return the sentences of one half, `a` or `b`."""
+    return [one for one in yaml.safe_load(FILE.read_text(encoding="utf-8")) if one["half"] == half]
+
+
+def reasons_for(claim: Mapping[str, Any]) -> list[str]:
+    """Return what the rule says of a sentence whose agent called what is listed."""
+    evidence = [Evidence(f"e{i}", name, "done") for i, name in enumerate(claim["calls"])]
+    rule, calls, tools = "claimed_calls", claim["calls"], claim["tools"]
+    return check_rule(rule, True, claim["text"], lambda _: None, evidence=evidence, calls=calls, tools=tools)
+
+
+def main() -> None:
+    """Print the figures of both halves."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--show", action="store_true", help="what went wrong in half a")
+    given = asked.parse_args()
+    results: dict[str, dict[str, int]] = {}
+    for half in ("a", "b"):
+        claims = read_claims(half)
+        missed = [one["text"] for one in claims if one["made_up"] and not reasons_for(one)]
+        alarmed = [one["text"] for one in claims if not one["made_up"] and reasons_for(one)]
+        made_up = sum(1 for one in claims if one["made_up"])
+        true = len(claims) - made_up
+        print(f"blind {half}  {made_up - len(missed)} of {made_up} caught, {len(alarmed)} of {true} true ones alarmed")
+        if given.show and half == "a":
+            print(*(f"  missed {one}" for one in missed), *(f"  false {one}" for one in alarmed), sep="\n")
+        results[half] = {"made_up": made_up, "missed": len(missed), "true": true, "alarmed": len(alarmed)}
+    print(json.dumps(results))
+    if results["a"]["missed"] or results["a"]["alarmed"]:
+        raise SystemExit("a target is missed")
+
+
+if __name__ == "__main__":
+    main()
