@@ -63,10 +63,8 @@ class Reviewer:
             return Reviewed(best, partial=[f"not approved by {self.member.name}, {why}: {self.latest['why']}"])
         said = f"{self.member.name} does not approve, and {why}: {self.latest['why']}"
         if self.unit.gives_up(said):
-            fix = (
-                f"`muster runs resume {self.unit.run.run_id}` lets the writer try again; for a new run raise `max_rounds`, "
-                "or keep the best version with `if_not_approved: keep`"
-            )
+            resume = f"`muster runs resume {self.unit.run.run_id}` lets the writer try again"
+            fix = f"{resume}; for a new run raise `max_rounds`, or keep the best with `if_not_approved: keep`"
             raise Parked("failed", said, fix)
         self._sent_back = 0
         self._texts.clear()
