@@ -108,7 +108,8 @@ class Progress:
 
     def _plain(self, line: _Line, event: "Event") -> None:
         if event.kind == "task_done":
-            say(f"{event.task} ({line.agent}): done, {self._figures(line)}")
+            skipped = event.detail == "skipped"
+            say(f"{event.task} ({line.agent}): " + ("skipped" if skipped else f"done, {self._figures(line)}"))
         elif event.kind == "task_parked":
             say(f"{event.task} ({line.agent}): stopped: {event.detail}")
         elif event.kind == "retry":

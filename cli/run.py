@@ -144,7 +144,7 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
             sys.stderr.write(f"{question.prompt}{edits}: ")
             sys.stderr.flush()
             said = input()
-            return _edit(question.text) if question.editable and said.strip() == "e" else said
+            return _edit(question.editable) if question.editable and said.strip() == "e" else said
 
         ask = ask_here
     try:
@@ -159,13 +159,9 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
 
 
 def _edit(text: str) -> str:
-    """Let a person edit the YAML at the end of `text`; what was not changed is no answer."""
-    import click
-
-    begin = text.find("subtasks:")
-    plan = text[begin:] if begin >= 0 else text
-    edited = click.edit(plan, extension=".yaml")
-    return "" if edited is None or edited.strip() == plan.strip() else edited
+    """Let a person edit YAML; what was not changed accepts it."""
+    edited = typer.edit(text, extension=".yaml")
+    return "" if edited is None or edited.strip() == text.strip() else edited
 
 
 def _at_terminal() -> bool:

@@ -220,9 +220,8 @@ def _review_plan(managed: Managed, plan: WorkPlan) -> WorkPlan:
     """Let a person see the plan, edit it, or say what should change."""
     crew = managed.crew
     for number in range(1, _MOST_REVIEWS + 1):
-        text = f"{plan_text(plan)}\n\n{plan_yaml(plan)}"
         prompt = "Run this plan? Enter runs it; or say what should change"
-        question = Question(crew.path("manager"), prompt, text, editable=True)
+        question = Question(crew.path("manager"), prompt, plan_text(plan), editable=plan_yaml(plan))
         said = ask_person(crew.run, f"{crew.prefix}manager/plan_answer#{number}", question, needed=True).said or ""
         if not said:
             crew.decisions.record("plan review", "accepted", "a person has seen the plan", by="person")

@@ -43,8 +43,8 @@ class Question:
     task: str
     prompt: str
     text: str
-    editable: bool = False
-    """Whether the person may answer with an edited `text`."""
+    editable: str = ""
+    """What the person may edit and give as the answer; "" where the answer is free."""
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,10 @@ class Walk:
             finished = [waited[path] for path in found["tasks"]]
         for name in finished:
             self.done[name] = unpack(_result_of(self.run, paths[name]), self.run.folder)
-            was_done = paths[name] not in self.run.fresh
-            self.run.tell(Event("task_done", paths[name], "from the journal" if was_done else ""))
+            detail = "skipped" if self.done[name].get("skipped") else ""
+            if paths[name] not in self.run.fresh:
+                detail = "from the journal"
+            self.run.tell(Event("task_done", paths[name], detail))
 
 
 def _await_any(run: RunState, paths: Sequence[str]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def _told(step: Step) -> dict[str, Any] | None:
             return _retold(
                 "refuse", f"{record['tool']} was not called", str(record["refused"]), among=["call", "refuse"]
             )
+        case "answer" if "manager/" in step.name:  # the decision after it says what came of it
+            return None
         case "answer":
             said = record["said"]
             chosen = "accepted" if said == "" else "nobody could be asked" if said is None else str(said)[:200]
