@@ -160,7 +160,7 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
 
 def _edit(text: str) -> str:
     """Let a person edit YAML; what was not changed accepts it."""
-    edited = typer.edit(text, extension=".yaml")
+    edited: str | None = cast(Any, typer).edit(text, extension=".yaml")
     return "" if edited is None or edited.strip() == text.strip() else edited
 
 
