@@ -75,7 +75,7 @@ def _read_field(node: Node, findings: Findings) -> FieldSpec | None:
     if node.is_list:
         choices = _read_choices(node, findings)
         return FieldSpec(choices=choices) if choices else None
-    if node.is_mapping and isinstance(node.value.get("type"), str):
+    if node.is_mapping and _is_long(node):
         spec = read_spec(FieldSpec, node, _long_form(), findings)
         if spec is not None:
             _check_field(spec, node, findings)
@@ -85,6 +85,14 @@ def _read_field(node: Node, findings: Findings) -> FieldSpec | None:
         return FieldSpec(type="object", fields=fields) if fields else None
     findings.wrong(node.here(), f"must be a type, got {node.got()}", _FORMS)
     return None
+
+
+def _is_long(node: Node) -> bool:
+    """Say whether a mapping describes the field; any other one names the fields inside it."""
+    if isinstance(node.value.get("type"), str):
+        return True
+    choices = node.entries.get("choices")
+    return choices is not None and choices.is_list and set(node.entries) <= set(FieldSpec.model_fields)
 
 
 def _long_form() -> Grammar:

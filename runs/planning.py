@@ -13,6 +13,7 @@ from runs.asking import ask_person
 from runs.consulting import consult
 from runs.crewing import CrewRun, has_output
 from runs.state import Parked, Question
+from runs.toolbox import tools_for
 from runs.walking import Done
 
 _MOST_REVIEWS = 10
@@ -76,7 +77,8 @@ def intake(managed: Managed) -> Brief:
         brief, by = offline_brief(goal, scope.inputs, given), "offline"
     else:
         request = brief_request(goal, scope.description, scope.inputs, given)
-        brief = consult(crew.run, managed.manager, managed.lane("brief"), crew.path("manager"), request, read_brief)
+        lane, tools = managed.lane("brief"), tools_for(crew.run, managed.manager.agent.tools)
+        brief = consult(crew.run, managed.manager, lane, crew.path("manager"), request, read_brief, tools=tools)
         by = managed.manager.name
     answers: dict[str, str] = {}
     for number, open_question in enumerate(brief.questions, 1):
@@ -123,7 +125,8 @@ def make_plan(managed: Managed, wishes: str = "", number: int = 1) -> WorkPlan:
         return read_for(managed, text, limits)
 
     lane = managed.lane("plan" if number == 1 else f"plan{number}")
-    plan = consult(crew.run, managed.manager, lane, crew.path("manager"), request, read)
+    tools = tools_for(crew.run, managed.manager.agent.tools)
+    plan = consult(crew.run, managed.manager, lane, crew.path("manager"), request, read, tools=tools)
     return _record_plan(managed, plan, plan.note or "the manager's plan for the brief", managed.manager.name)
 
 

@@ -174,3 +174,11 @@ def test_a_key_without_a_value_is_a_key_that_is_not_written(tmp_path: Path) -> N
     keys = ("async_execution", "human_input", "output_file", "markdown", "guardrails", "guardrail", "output", "offline")
     text = "".join(f"{key}:\n" for key in keys)
     assert _task(text, tmp_path).tasks["research"] == _task("", tmp_path / "other").tasks["research"]
+
+
+def test_a_field_with_choices_needs_no_type(tmp_path: Path) -> None:
+    text = "output: {kind: {choices: [a, b], description: Which}, inner: {choices: str}}\n"
+    assert _task(text, tmp_path).tasks["research"].output == {
+        "kind": FieldSpec(choices=["a", "b"], description="Which"),
+        "inner": FieldSpec(type="object", fields={"choices": FieldSpec()}),
+    }

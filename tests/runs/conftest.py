@@ -40,3 +40,18 @@ def lab(_lab: Lab, server: ScriptedServer) -> Lab:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     _lab.models(server.base_url)
     return _lab
+
+
+@pytest.fixture(scope="module")
+def _model(request: pytest.FixtureRequest) -> Iterator[ScriptedServer]:
+    with ScriptedServer(request.module.SCRIPT) as running:
+        yield running
+
+
+@pytest.fixture
+def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
+    """A server that answers by the file's own SCRIPT, as the default model."""
+    _model.configure(latency="0", faults=[])
+    _model.reset()
+    lab.models(_model.base_url)
+    return _model

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -45,19 +44,7 @@ def judged_by(judge: Any) -> Any:
     return script
 
 
-@pytest.fixture(scope="module")
-def _model() -> Iterator[ScriptedServer]:
-    with ScriptedServer(judged_by(rank_by_score)) as running:
-        yield running
-
-
-@pytest.fixture
-def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
-    """The server that judges by the scores in the texts, as the default model."""
-    _model.configure(latency="0", faults=[])
-    _model.reset()
-    lab.models(_model.base_url)
-    return _model
+SCRIPT = judged_by(rank_by_score)
 
 
 def write_candidates(lab: Lab, count: int = 3, agents: dict[str, Any] | None = None, **keys: Any) -> None:

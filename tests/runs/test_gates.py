@@ -1,7 +1,6 @@
 """What a broken check does: fail the task, send the output back, or only warn; and drift from the crew's goal."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -34,19 +33,7 @@ def script(messages: list[Any], _tools: list[Any]) -> Reply:
     return Reply(json.dumps({"passed": passed, "reasons": [] if passed else [f"{demand.split()[-1]} is missing"]}))
 
 
-@pytest.fixture(scope="module")
-def _model() -> Iterator[ScriptedServer]:
-    with ScriptedServer(script) as running:
-        yield running
-
-
-@pytest.fixture
-def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
-    """The server that judges demands, as the default model."""
-    _model.configure(latency="0", faults=[])
-    _model.reset()
-    lab.models(_model.base_url)
-    return _model
+SCRIPT = script
 
 
 def write_gated(lab: Lab, description: str, *guardrails: Any, **keys: Any) -> None:

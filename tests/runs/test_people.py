@@ -110,6 +110,16 @@ def test_a_form_may_be_filled_as_lines_or_as_json(lab: Lab, said: str) -> None:
     assert asked[0].prompt == "your answer as {key: value, ...}"
 
 
+@pytest.mark.parametrize("said", ["yes", "{sure: yes}", "sure: yes"])
+def test_what_a_person_writes_is_what_they_mean_and_not_what_yaml_makes_of_it(lab: Lab, said: str) -> None:
+    write_person(lab, output={"sure": {"choices": ["yes", "no"]}})
+    person, asked = answering(said)
+    run_id = lab.run(ask=person).run_id
+    assert json.loads(part(lab, run_id, "decide")["output"]) == {"sure": "yes"}
+    assert "- sure: yes or no" in asked[0].text
+    assert "JSON" not in asked[0].text
+
+
 def test_a_form_that_is_filled_wrongly_goes_back_with_the_reasons(lab: Lab) -> None:
     write_person(lab, output=FORM)
     person, asked = answering("name: Ada\nage: -1", "name: Ada\nage: 36")

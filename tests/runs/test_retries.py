@@ -1,7 +1,6 @@
 """Further attempts at a whole task: how many, by whom, with which reasons, and how sure an output must be."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,19 +28,7 @@ def script(messages: list[Any], tools: list[Any]) -> Reply:
     return Reply(said[min(failed, len(said) - 1)].replace("\\n", "\n"))
 
 
-@pytest.fixture(scope="module")
-def _model() -> Iterator[ScriptedServer]:
-    with ScriptedServer(script) as running:
-        yield running
-
-
-@pytest.fixture
-def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
-    """The server that answers by role, as the default model."""
-    _model.configure(latency="0", faults=[])
-    _model.reset()
-    lab.models(_model.base_url)
-    return _model
+SCRIPT = script
 
 
 def write_tried(lab: Lab, *said: str, **keys: Any) -> None:

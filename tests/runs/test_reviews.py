@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,19 +39,7 @@ def verdict(text: str) -> dict[str, Any]:
     return {"approved": score >= 0.7, "score": score, "issues": [] if score >= 0.7 else [issue]}
 
 
-@pytest.fixture(scope="module")
-def _model() -> Iterator[ScriptedServer]:
-    with ScriptedServer(script) as running:
-        yield running
-
-
-@pytest.fixture
-def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
-    """The server that reviews, as the default model."""
-    _model.configure(latency="0", faults=[])
-    _model.reset()
-    lab.models(_model.base_url)
-    return _model
+SCRIPT = script
 
 
 def write_review(lab: Lab, description: str, review: dict[str, Any] | None = None, **keys: Any) -> None:
