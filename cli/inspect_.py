@@ -1,9 +1,14 @@
 """`muster agents|crews|tools|models`: what the project has."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from cli.output import print_json, result, table
 from cli.session import session
+
+if TYPE_CHECKING:
+    from project.spec import CrewSpec
 
 _JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
@@ -48,10 +53,19 @@ def crews(context: typer.Context, as_json: bool = _JSON) -> None:
         )
         return
     rows = [
-        (key, ", ".join(crew_inputs(project, key)) or "–", " → ".join(spec.tasks), spec.description.strip())
+        (key, ", ".join(crew_inputs(project, key)) or "–", _work(spec), spec.description.strip())
         for key, spec in project.crews.items()
     ]
     result(table(("CREW", "INPUTS", "TASKS", "WHAT FOR"), rows))
+
+
+def _work(spec: "CrewSpec") -> str:
+    """Tell what a crew does in a line: its tasks, its crews, or what its manager is given."""
+    if spec.crews:
+        return " → ".join(f"crew {stage.crew}" for stage in spec.crews)
+    if spec.process == "hierarchical":
+        return "a manager plans" + (f": {', '.join(spec.tasks)}" if spec.tasks else "")
+    return " → ".join(spec.tasks)
 
 
 def tools(context: typer.Context, as_json: bool = _JSON) -> None:

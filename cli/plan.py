@@ -73,7 +73,8 @@ def _work(resolved: "Plan", scope: "CrewPlan") -> list[str]:
     for number, stage in enumerate(scope.stages, 1):
         given = ", ".join(f"{name}={value}" for name, value in stage.inputs.items())
         lines += [f"stage {number}: crew {stage.crew}" + (f" with {given}" if given else "")]
-        lines += [f"  {line}".rstrip() for line in _work(resolved, resolved.crews[stage.crew])]
+        inner = "\n".join(_work(resolved, resolved.crews[stage.crew]))
+        lines += [f"  {line}".rstrip() for line in inner.splitlines()]
     if scope.manager is not None and scope.manager_member is not None:
         lines += [f"goal: {scope.goal}"] if scope.goal else []
         lines += [

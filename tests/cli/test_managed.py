@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Muster
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
-from tests.runs.test_managing import write_crew
+from tests.runs.test_managing import FAILING, write_crew
 from tests.scripted_server import ScriptedServer
 
 PARTS = plan(subtask("one"), subtask("two", agent="helper", depends_on=["one"]))
@@ -90,3 +90,25 @@ def test_show_lists_the_manager_its_subtasks_and_their_confidence(muster: Muster
     lines = muster("runs", "show", "led").out.splitlines()
     table = [line.split() for line in lines[lines.index(next(line for line in lines if line.startswith("TASK"))) :]]
     assert [row[0] for row in table[:4]] == ["TASK", "manager", "one", "two"]
+
+
+def test_crews_tells_what_is_planned_by_a_manager_and_what_is_a_pipeline(muster: Muster, led: Lab) -> None:
+    crews = json.loads((led.root / "config" / "crews.yaml").read_text())
+    crews |= {"alone": {"tasks": ["unused"]}, "both": {"crews": ["alone", "team"]}}
+    led.write(crews=json.dumps(crews))
+    rows = {line.split()[0]: line for line in muster("crews").out.splitlines()}
+    assert "a manager plans" in rows["team"]
+    assert "crew alone → crew team" in rows["both"]
+    stages = muster("plan", "both").out.splitlines()
+    assert stages[stages.index("stage 1: crew alone") + 2].split() == ["1", "unused", "worker", "openai/scripted", "–", "–", "–"]
+
+
+def test_a_partial_result_is_printed_and_said_to_be_partial(muster: Muster, lab: Lab) -> None:
+    work = plan(FAILING, subtask("good"), result=["one", "good"])
+    again = plan({**FAILING, "id": "anew"}, result=["anew", "good"])
+    with ScriptedServer(boss([work], again=again)) as model:
+        write_crew(lab, model)
+        printed = muster("run", "team", "--id", "led")
+    assert (printed.code, printed.out) == (0, "result of good\n")
+    told = printed.err[printed.err.index("The result is partial:") :].splitlines()
+    assert told[1].startswith("- anew: not done: 2 attempts failed: worker and helper: the output was not accepted")

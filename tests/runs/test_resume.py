@@ -10,8 +10,16 @@ import pytest
 
 from project.errors import AppError
 from project.spec import BudgetSpec
-from tests.lab import Lab
-from tests.runs.scene import crash_after, model_spec, said_to_model, step_names, tool_file, write_project
+from tests.lab import ONE_AGENT, Lab
+from tests.runs.scene import (
+    crash_after,
+    database,
+    model_spec,
+    said_to_model,
+    step_names,
+    tool_file,
+    write_project,
+)
 from tests.scripted_server import ScriptedServer
 
 NAMES = [
@@ -237,3 +245,16 @@ def test_work_before_a_crash_counts_as_worked(lab: Lab, server: ScriptedServer) 
     crash_after(lab, run_id, "second", 1)
     lab.resume(run_id)
     assert lab.summary(run_id)["seconds"] >= before
+
+
+def test_a_run_whose_process_died_right_after_its_end_is_settled_by_a_resume(lab: Lab, server: ScriptedServer) -> None:
+    lab.write(**ONE_AGENT)
+    run_id = lab.run(inputs={"topic": "rain"}).run_id
+    lab.close()
+    with database(lab) as journal:
+        journal.execute("update muster_runs set state = 'running' where run_id = ?", (run_id,))
+    journal.close()
+    server.reset()
+    assert lab.resume(run_id).output == "done with rain"
+    assert lab.summary(run_id)["status"] == "succeeded"
+    assert server.stats()["attempts"] == 0
