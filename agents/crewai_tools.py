@@ -4,7 +4,7 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
+from tools.load import load_modules
+from tools.registry import builtin_tools_folder
 from tools.tool import Tool
 
 _TIMEOUT_SECONDS = 120.0
@@ -54,6 +56,38 @@ def load_crewai_tool(use: ToolUse, project: Path) -> Tool:
         except Exception as error:
             raise AppError(f"tool {use.name} can't be made: {_first_line(error)}") from error
     return _wrap(use.name, cast(BaseTool, made), project)
+
+
+def find_own_tools(project: Path) -> dict[str, Callable[..., Any]]:
+    """Return what makes each tool of the project that is written for CrewAI, by the name of its class or function.
+
+    Raises: AppError (exit 3) with file and line when a file fails while it is loaded.
+    """
+    folder = project / "tools"
+    if folder.resolve() == builtin_tools_folder():
+        return {}
+    found: dict[str, Callable[..., Any]] = {}
+    for module in load_modules(folder, "crewai"):
+        for name, value in vars(module).items():
+            if isinstance(value, BaseTool):
+                found[name] = _given(value)
+            elif isinstance(value, type) and issubclass(value, BaseTool) and value.__module__ == module.__name__:
+                found[name] = value
+    return found
+
+
+def _given(tool: BaseTool) -> Callable[..., BaseTool]:
+    return lambda: tool
+
+
+def make_own_tool(use: ToolUse, make: Callable[..., Any], project: Path) -> Tool:
+    """Make one of `find_own_tools`, with the settings as constructor arguments. Raises: AppError."""
+    with _no_questions():
+        try:
+            made: BaseTool = make(**use.settings)
+        except Exception as error:
+            raise AppError(f"tool {use.name} can't be made: {_first_line(error)}", exit_code=3) from error
+    return _wrap(use.name, made, project)
 
 
 def _wrap(class_name: str, made: BaseTool, project: Path) -> Tool:

@@ -34,7 +34,9 @@ class Scan:
     doubtful: set[str] = field(default_factory=set[str])
     """Functions of files that cannot be parsed: whether they are declared, nobody can say."""
     crewai: set[str] = field(default_factory=set[str])
-    """Tools written CrewAI's own way, which are left out."""
+    """Tools written for CrewAI: functions under its `@tool`, and classes made of its `BaseTool`."""
+    left_out: set[str] = field(default_factory=set[str])
+    """Tools written for other libraries, which are left out."""
 
     def add(self, other: "Scan") -> None:
         """Take in what another folder declares; a tool whose name is taken is a problem."""
@@ -47,6 +49,7 @@ class Scan:
         self.findings.notes += other.findings.notes
         self.doubtful |= other.doubtful
         self.crewai |= other.crewai
+        self.left_out |= other.left_out
 
 
 def read_code(folder: Path, label: str, kind: Kind) -> Scan:
@@ -133,7 +136,7 @@ def _read_module(tree: ast.Module, name: str, kind: Kind, scan: Scan) -> None:
     top = set(map(id, tree.body))
     for node in statements:
         if isinstance(node, ast.ClassDef):
-            _leave_out_class(node, origins, name, scan)
+            _take_class(node, origins, name, scan)
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             continue
         for decorator in node.decorator_list:
@@ -142,7 +145,7 @@ def _read_module(tree: ast.Module, name: str, kind: Kind, scan: Scan) -> None:
                 continue
             where = Where(name, node.lineno, node.col_offset + 1, node.name)
             if origin.startswith(_OTHERS):
-                _leave_out(node.name, where, "`@tool` of another library", scan)
+                _take_foreign(origin, node.name, where, scan)
             elif id(node) not in top:
                 scan.findings.wrong(where, f"a {kind} must stand at the top level of its file", "move the function out")
             else:
@@ -164,17 +167,22 @@ def _add(
         scan.guardrails[node.name] = read_guardrail(node, decorator, where, scan.findings)
 
 
-def _leave_out_class(node: ast.ClassDef, origins: Mapping[str, str], name: str, scan: Scan) -> None:
-    if any(_origin(base, origins).rpartition(".")[2] == "BaseTool" for base in node.bases):
-        where = Where(name, node.lineno, node.col_offset + 1, node.name)
-        _leave_out(node.name, where, "a `BaseTool` class", scan)
+def _take_class(node: ast.ClassDef, origins: Mapping[str, str], name: str, scan: Scan) -> None:
+    for base in node.bases:
+        origin = _origin(base, origins)
+        if origin.rpartition(".")[2] == "BaseTool":
+            _take_foreign(origin, node.name, Where(name, node.lineno, node.col_offset + 1, node.name), scan)
 
 
-def _leave_out(tool_name: str, where: Where, what: str, scan: Scan) -> None:
-    scan.crewai.add(tool_name)
-    scan.findings.notes.append(
-        Note(where, f'not yet taken: {what}; write a function with `@tool(effect="read")` of muster')
-    )
+def _take_foreign(origin: str, tool_name: str, where: Where, scan: Scan) -> None:
+    """Take a tool that is written for CrewAI, which says nothing of its effect; one of another library is left out."""
+    if origin.startswith("crewai"):
+        scan.crewai.add(tool_name)
+        what = "taken as it is, and as one that sends and must not be done twice, since nothing says what it does"
+    else:
+        scan.left_out.add(tool_name)
+        what = "not taken: a tool of another library"
+    scan.findings.notes.append(Note(where, f'{what}; `@tool(effect="read")` of muster says so'))
 
 
 def _check_import(origin: str, origins: Mapping[str, str], kind: Kind, where: Where, findings: Findings) -> None:

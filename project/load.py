@@ -129,7 +129,8 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         guardrails=guardrails.guardrails,
         crewai_tools=crewai_tools,
         doubtful=frozenset(tools.doubtful | guardrails.doubtful),
-        left_out=frozenset(tools.crewai),
+        left_out=frozenset(tools.left_out),
+        own_crewai=frozenset(tools.crewai),
     )
     agents = _entries(lambda tree, found: read_agents(tree, names, found), "agents.yaml", reading)
     tasks = _entries(lambda tree, found: read_tasks(tree, names, found), "tasks.yaml", reading)

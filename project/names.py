@@ -34,7 +34,9 @@ class Names:
     doubtful: frozenset[str] = frozenset()
     """Functions in Python files that cannot be parsed."""
     left_out: frozenset[str] = frozenset()
-    """Tools of the project that are written CrewAI's own way."""
+    """Tools of the project that are written for other libraries."""
+    own_crewai: frozenset[str] = frozenset()
+    """Tools of the project that are written for CrewAI."""
 
 
 def check_name(

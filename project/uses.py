@@ -78,11 +78,11 @@ def _read_tool(node: Node, names: Names, findings: Findings) -> ToolUse | None:
 
 
 def _know_tool(name: str, node: Node, names: Names, findings: Findings) -> bool:
-    if name in names.tools or name in names.crewai_tools or name in names.doubtful:
+    if name in names.tools or name in names.crewai_tools or name in names.own_crewai or name in names.doubtful:
         return True
     what = f"unknown tool {quoted(name)}"
     if name in names.left_out:
-        what += ": it is written for CrewAI"
+        what += ": it is written for another library"
         fix = 'make it a function with `from muster import tool` and `@tool(effect="read")`'
     else:
         near = suggest(name, [*names.tools, *sorted(names.crewai_tools)], "tools")

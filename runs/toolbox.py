@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from agents.crewai_tools import load_crewai_tool
+from agents.crewai_tools import find_own_tools, load_crewai_tool, make_own_tool
 from crews.planned import CrewPlan
 from project.fill import placeholders_in_settings
 from project.spec import ToolUse
 from runs.state import RunState
 from tools.documents import cited_text
-from tools.registry import load_guardrails, load_tools
+from tools.registry import is_builtin, load_guardrails, load_tools
 from tools.tool import Tool
 
 
@@ -58,10 +58,15 @@ def _uses(scope: CrewPlan) -> Iterator[list[ToolUse]]:
 
 
 def _load(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
-    ours = [use for use in uses if not use.name[:1].isupper()]
-    tools = load_tools(Path(run.plan.project), ours)
+    project = Path(run.plan.project)
+    own = find_own_tools(project) if any(not is_builtin(use.name) for use in uses) else {}
+    tools = load_tools(project, [use for use in uses if use.name not in own and not use.name[:1].isupper()])
     for use in uses:
-        if use.name[:1].isupper():
-            tool = load_crewai_tool(use, Path(run.plan.project))
-            tools[tool.name] = tool
+        if use.name in own:
+            tool = make_own_tool(use, own[use.name], project)
+        elif use.name[:1].isupper():
+            tool = load_crewai_tool(use, project)
+        else:
+            continue
+        tools[tool.name] = tool
     return tools

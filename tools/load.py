@@ -50,6 +50,12 @@ def load_file(path: Path, mark: str) -> dict[str, Callable[..., Any]]:
     }
 
 
+def load_modules(folder: Path, word: str) -> list[ModuleType]:
+    """Return the modules of the *.py files right in `folder` in which `word` stands. Raises: as `load_functions`."""
+    paths = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    return [_load(path) for path in paths if word.encode() in path.read_bytes()]
+
+
 def _load(path: Path) -> ModuleType:
     try:
         source = path.read_bytes()

@@ -67,3 +67,49 @@ def test_a_class_that_nobody_declared_counts_as_sending_once(lab: Lab, tmp_path:
     tool = load_crewai_tool(ToolUse(name="WaitTool"), tmp_path)
     assert (tool.effect, tool.repeat, tool.returns) == ("send", "once", "untrusted")
     assert tool.check({"no_such_argument": 1}) != []
+
+
+OWN = """
+from crewai.tools import BaseTool, tool
+
+
+class Shouter(BaseTool):
+    name: str = "Shout it"
+    description: str = "Say a text in capitals."
+    mark: str = "!"
+
+    def _run(self, text: str) -> str:
+        return text.upper() + self.mark
+
+
+@tool("Turn round")
+def turn(text: str) -> str:
+    \"\"\"Write a text backwards.\"\"\"
+    return text[::-1]
+"""
+
+
+def test_a_project_s_own_crewai_tools_work_as_they_are(lab: Lab) -> None:
+    agents = """
+        worker:
+          role: Worker
+          goal: Work
+          backstory: You work.
+          tools: [{Shouter: {mark: "?"}}, turn]
+    """
+    tasks = """
+        work:
+          description: |
+            @call shout_it {"text": "hello"}
+            @call turn_round {"text": "abc"}
+            @echo
+          expected_output: What the tools said.
+          agent: worker
+    """
+    with ScriptedServer() as server:
+        lab.write(agents=agents, tasks=tasks, tools__own_py=OWN)
+        lab.models(server.base_url)
+        outcome = lab.run()
+    assert outcome.output.splitlines() == ["HELLO?", "cba"]
+    records = [step.record for step in lab.steps(outcome.run_id) if step.kind == "tool"]
+    assert {(record["effect"], record["repeat"]) for record in records} == {("send", "once")}

@@ -15,7 +15,7 @@ from project.code import Scan, code_hashes, crewai_tool_names, read_code
 from project.declaration import EFFECTS, KEYWORDS, REPEATS, RETURNS
 from project.errors import AppError
 from project.load import load_project
-from tests.project.folder import complaints, load, write
+from tests.project.folder import AGENTS, complaints, load, write
 
 _ROOT = Path(__file__).resolve().parents[2]
 _NOTES = '''\
@@ -107,11 +107,18 @@ def test_an_asynchronous_tool_is_a_tool(tmp_path: Path) -> None:
         "import crewai.tools\n\n\n@crewai.tools.tool\ndef MyTool(x: str) -> str:\n    return x\n",
     ],
 )
-def test_tools_written_crewais_way_are_left_out_with_a_note(text: str, tmp_path: Path) -> None:
-    project = load(write(tmp_path / "project", {"tools/mine.py": text}))
-    assert "MyTool" not in project.tools
+def test_tools_written_crewais_way_are_taken_with_a_note(text: str, tmp_path: Path) -> None:
+    agents = AGENTS.replace("backstory:", "tools: [MyTool]\n  backstory:", 1)
+    project = load(write(tmp_path / "project", {"tools/mine.py": text, "config/agents.yaml": agents}))
+    assert [use.name for use in project.agents["researcher"].tools] == ["MyTool"]
     (note,) = project.notes
-    assert "MyTool: not yet taken" in str(note)
+    assert "MyTool: taken as it is, and as one that sends and must not be done twice" in str(note)
+
+
+def test_tools_of_other_libraries_are_left_out_with_a_note(tmp_path: Path) -> None:
+    text = "from langchain.tools import tool\n\n\n@tool\ndef look(x: str) -> str:\n    return x\n"
+    (note,) = load(write(tmp_path / "project", {"tools/mine.py": text})).notes
+    assert "look: not taken: a tool of another library" in str(note)
 
 
 def test_a_file_that_would_delete_everything_is_only_read(tmp_path: Path) -> None:
