@@ -1,5 +1,6 @@
 """The names in `when:` and `for_each:`, and `{item.field}` in texts, against the crew that they are used in."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ from project.shared_state import check_condition_state
 from project.spec import FieldSpec, TaskSpec
 
 _Fields = Mapping[str, FieldSpec]
+_COMPARED = re.compile(
+    r"(?P<field>outputs(?:\.\w+){2,})\s*[=!]=\s*(?P<q>['\"])(?P<value>[^'\"\\]*)(?P=q)"
+    r"|(?P<p>['\"])(?P<before>[^'\"\\]*)(?P=p)\s*[=!]=\s*(?P<other>outputs(?:\.\w+){2,})"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,18 @@ def check_conditions(name: str, parts: Parts, findings: Findings) -> None:
             for path in condition.paths:
                 _check_path(path, task_name, scope, where, parts, findings)
             _check_type(key, condition, where, parts, findings)
+            _check_choices(text, where, parts, findings)
+
+
+def _check_choices(text: str, where: Where, parts: Parts, findings: Findings) -> None:
+    """Check that what a field with choices is compared with is one of them: else the branch is never taken."""
+    for match in _COMPARED.finditer(text):
+        path = match["field"] or match["other"]
+        wanted = match["value"] if match["value"] is not None else match["before"]
+        field = _field_at(tuple(path.split(".")), parts)
+        if field is not None and field.choices and field.type == "str" and wanted not in field.choices:
+            fix = suggest(wanted, field.choices, f"`{path}` is one of")
+            findings.wrong(where, f"`{path}` is never {quoted(wanted)}", fix)
 
 
 def check_items(parts: Parts, findings: Findings) -> None:
