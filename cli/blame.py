@@ -134,9 +134,17 @@ def _newest(here: Session, project: Path, name: str) -> _Written:
 
 
 def _outputs(reader: "Reader", run_id: str) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Yield (task, instant, result) of a run's tasks; of one that died after it had written its file, the file."""
     for record in reader.family(run_id):
+        task = record.id[len(run_id) + 1 :]
         if record.status == "SUCCESS":
-            yield record.id[len(run_id) + 1 :], record.updated_at, cast(dict[str, Any], record.output)
+            yield task, record.updated_at, cast(dict[str, Any], record.output)
+            continue
+        for row in reader.steps(record.id):
+            output: Any = row.output
+            step = cast(dict[str, Any], output) if isinstance(output, dict) else {}
+            if step.get("kind") == "file":
+                yield task, row.completed_at or record.updated_at, {"file": step["path"]}
 
 
 def _in_run(here: Session, project: Path, name: str, run_id: str) -> _Written:
@@ -239,15 +247,15 @@ def _origin(entry: Mapping[str, Any]) -> str:
 
 
 def _reviewed(review: Mapping[str, Any]) -> tuple[str, str]:
-    task = review["task"] or "the run"
+    where = f"in task {review['task']}" if review["task"] else "of the whole"
     if review["what"] == "check":
         gate = "" if review["gate"] == "revise" else f" (gate {review['gate']})"
         who = "rules" if review["by"] == "rule" else "a model"
-        return f"{who} in task {task}, {review['outcome']}", f"{review['check']}{gate}"
+        return f"{who} {where}, {review['outcome']}", f"{review['check']}{gate}"
     score = "" if review["score"] is None else f" with score {review['score']:g}"
-    who = "a person" if review["by"] == "person" else review["by"]
+    who = {"person": "a person", "rule": "rules"}.get(review["by"], review["by"])
     kind = "" if review["what"] == "answer" else f"{review['what']}: "
-    return f"{who} in task {task}", f"{kind}{review['outcome']}{score}"
+    return f"{who} {where}", f"{kind}{review['outcome']}{score}"
 
 
 def _short(text: str) -> str:

@@ -11,6 +11,8 @@ from project.spec import FieldSpec, Spec
 from tasks.wording import content_stems, make_stemmer, normalise
 
 OFFLINE_NOTE = "Fixed plan of the offline manager: made from the words of the goal and the team, without a model."
+AGAIN = "again"
+"""The folder of a crew's second plan: its subtasks are at `again.NAME`, so that ids of the first may come again."""
 _MOST_SUBTASKS = 12
 _STAGES: Mapping[str, re.Pattern[str]] = {
     stage: re.compile(rf"\b(?:{words})", re.IGNORECASE)

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from crews.planned import Plan
-from runs.blame_matching import Shelf, likeness, stands, words_of
+from runs.blame_matching import Likeness, Shelf, likeness, stands, words_of
 from runs.blame_sources import CITED, Line, Source, read_line, source_in
 from runs.blame_works import Results, Work, chain_to, read_results, review_by, works_of
 from runs.report import Step
@@ -67,6 +67,7 @@ class _Trail:
 
     def __init__(self, plan: Plan, works: Mapping[str, Work], steps: Sequence[Step], key: str) -> None:
         self._works, self._chain, self._stem = works, chain_to(works, key), make_stemmer()
+        self._likeness = Likeness(self._stem)
         inputs = plan.inputs.items()
         self._sources = [Source("input", None, None, None, str(value), f"input {name}") for name, value in inputs]
         self._open_to = {one: set(range(len(self._sources))) for one in self._chain}
@@ -160,7 +161,7 @@ class _Trail:
         open_needles = [needle for needle in line.sentences if not stands(needle.replace(b" ", b""), tight)]
         if not open_needles:
             return 2
-        return int(all(likeness(needle, there, self._stem) for needle in open_needles))
+        return int(all(self._likeness.of(needle, there) for needle in open_needles))
 
     def _found(
         self, needle: bytes, part: str, allowed: Collection[int]

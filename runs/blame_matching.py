@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, partial
 from itertools import chain, islice, pairwise
 
 from tasks.wording import content_stems, missing_numbers, negated
@@ -52,7 +53,7 @@ class Shelf:
 
     def __init__(self, texts: Sequence[str], stem: Stem, given: Sequence[str] = ()) -> None:
         known = {text: words_of(text) for text in dict.fromkeys(texts)}
-        self._plain, self._stem = [known[text] for text in texts], stem
+        self._plain, self._likeness = [known[text] for text in texts], Likeness(stem)
         self._given = [words_of(text) for text in given] or [b""] * len(texts)
 
     def hold(self, wanted: Mapping[bytes, Collection[int]], most: int) -> dict[bytes, list[int]]:
@@ -92,9 +93,10 @@ class Shelf:
             for _, number, at in places:
                 lines = rows.get(number) or rows.setdefault(number, self._plain[number].split(b"\n"))
                 near = (lines[at : at + 1], lines[at : at + 2], lines[max(0, at - 1) : at + 1])
-                said = any(likeness(needle, b" ".join(passage), self._stem) for passage in near)
-                if needle not in found and said and not likeness(needle, self._given[number], self._stem):
+                said = any(self._likeness.of(needle, b" ".join(passage)) for passage in near)
+                if said and not self._likeness.of(needle, self._given[number]):
                     found[needle] = number
+                    break
         return found
 
     def _near(
@@ -144,20 +146,38 @@ def stands(tight: bytes, whole: bytes) -> bool:
     return False
 
 
-def likeness(needle: bytes, passage: bytes, stem: Stem) -> float:
-    """Return the share of the content words, or of their stems, that a passage has in common with a needle.
+class Likeness:
+    """Says how much of a text stands in another one. Remembers words, since texts have the same ones over and over."""
 
-    0 below 60 % (40 % where numbers agree), where a number is missing, or where one denies what the other says.
-    """
-    said, there = (" ".join(text.decode("utf-8", "replace").split()) for text in (needle, passage))
-    least = _SHARED_WITH_NUMBERS if _LONG_NUMBER.search(said) else _SHARED
-    share = 0.0
-    for form in (str, stem):  # stems are slow, and mostly not needed
-        words = content_stems(said, form)
-        share = len(words & content_stems(there, form)) / max(1, len(words))
+    def __init__(self, stem: Stem) -> None:
+        self._content = cache(partial(content_stems, stem=str))
+        self._stem = stem
+
+    def of(self, needle: bytes, passage: bytes) -> float:
+        """Return the share of the content words, or of their stems, that a passage has in common with a needle.
+
+        0 below 60 % (40 % where numbers agree), where a number is missing, or where one denies what the other says.
+        """
+        said, there = (" ".join(text.decode("utf-8", "replace").split()) for text in (needle, passage))
+        least = _SHARED_WITH_NUMBERS if _LONG_NUMBER.search(said) else _SHARED
+        words, others = (frozenset[str]().union(*map(self._content, text.split(" "))) for text in (said, there))
+        share = len(words & others) / max(1, len(words))
         if len(words) < 3 or share < least - 0.3:
             return 0.0
-        if share >= least:
-            break
-    signs = {negated(f" {words} ".replace(" t ", " not ")) for words in (said, there)}
-    return 0.0 if share < least or len(signs) > 1 or missing_numbers(said, there) else share
+        if share < least:
+            share = self._by_stems(words, others)
+        if share < least or missing_numbers(said, there):
+            return 0.0
+        signs = {negated(f" {text} ".replace(" t ", " not ")) for text in (said, there)}
+        return 0.0 if len(signs) > 1 else share
+
+    def _by_stems(self, words: Collection[str], others: Collection[str]) -> float:
+        """Return the share of stems in common; stems are slow, so only words that begin alike are reduced to them."""
+        stems = {self._stem(word) for word in words}
+        begins = {word[0] for word in words}
+        return len(stems & {self._stem(word) for word in others if word[0] in begins}) / max(3, len(stems))
+
+
+def likeness(needle: bytes, passage: bytes, stem: Stem) -> float:
+    """Return the share of the words of a needle that a passage has: see `Likeness`."""
+    return Likeness(stem).of(needle, passage)

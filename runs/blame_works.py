@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from crews.planned import CrewPlan, Plan
+from crews.subtasks import AGAIN
 from runs.journal import unpack
-from runs.report import JournalSource, Step
+from runs.report import JournalSource, Step, read_steps
 
 Results = Mapping[str, Mapping[str, Any]]
 """What each workflow of a run came to, by its path; "" is the run."""
 
 _REVIEWING = ("review", "refine", "judge", "aggregate", "done")
+"""The folder of the subtasks that a manager planned anew; no workflow stands at it."""
 _RIVAL = re.compile(r"[ac]\d+(?:r\d+)?")
 
 
@@ -34,17 +36,40 @@ class Work:
 
 def read_results(source: JournalSource, run_id: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Return what the workflows of a run that are done came to, by path; the run's own is ""."""
+    family = source.family(run_id)
     results = {
         record.id[len(run_id) + 1 :]: unpack(cast(dict[str, Any], record.output), folder)
-        for record in source.family(run_id)
+        for record in family
         if record.status == "SUCCESS"
     }
     for path, result in list(results.items()):
         for name, part in cast(dict[str, Any], result.get("tasks", {})).items():
             below = f"{path}.{name}".lstrip(".")
+            if f"{path}.{AGAIN}.{name}".lstrip(".") in results:
+                continue
             if below not in results or "output" not in results[below]:  # a person did what nobody could
                 results[below] = part
+    if any(record.status != "SUCCESS" for record in family):
+        results |= _written(read_steps(source, run_id, folder), results)
     return results
+
+
+def _written(steps: Sequence[Step], results: Results) -> dict[str, dict[str, Any]]:
+    """Return what tasks wrote into their files before a crash that left them without a result."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in steps:
+        if file.kind != "file" or file.task in results:
+            continue
+        parts = [part for path, part in results.items() if path.startswith(f"{file.task}.") and part.get("output")]
+        said = [step.record for step in steps if step.kind == "model" and step.task == file.task]
+        answers = [{"output": one["answer"]["text"], "model": one["model"]} for one in said if "answer" in one]
+        texts = [*parts, *(answer for answer in answers if answer["output"])]
+        fitting = [one for one in texts if len(one["output"]) == file.record["characters"]]
+        if texts:
+            verdicts = [step.record["checks"] for step in steps if step.kind == "verdict" and step.task == file.task]
+            usual: dict[str, Any] = {"agent": file.name.split("/")[-2], "checks": verdicts[-1] if verdicts else []}
+            found[file.task] = usual | dict((fitting or texts)[-1]) | {"file": file.record["path"]}
+    return found
 
 
 def works_of(plan: Plan, steps: Sequence[Step], results: Results) -> dict[str, Work]:
@@ -58,7 +83,7 @@ def works_of(plan: Plan, steps: Sequence[Step], results: Results) -> dict[str, W
         if not result.get("output"):
             continue
         own = by_task.get(path, [])
-        around = tuple(need for need in needs[path] if need in results)
+        around = tuple(needs[path])
         asides = {lane: Work(path, *who, False, around) for lane, who in _asides(plan, own)}
         crew = crews.get(path)
         manager = crew.manager_member if crew is not None and crew.process == "hierarchical" else None
@@ -79,7 +104,7 @@ def _shape(
     needs: dict[str, list[str]] = {"": []}
     parts = [path.split(".") for path in results if path]
     for path in sorted({".".join(names[:depth]) for names in parts for depth in range(1, len(names) + 1)}):
-        above, _, name = path.rpartition(".")
+        above, name = _above(path, results), path.rpartition(".")[2]
         crew = crews.get(above)
         agent, own = str(results.get(path, {}).get("agent", "")), list[str]()
         if crew is not None and crew.stages:
@@ -90,15 +115,23 @@ def _shape(
             waits = {task.name: (task.agent_name, task.waits_for) for task in crew.tasks}
             waits |= {one["id"]: (one["agent"], one["depends_on"]) for made in plans for one in made["subtasks"]}
             agent, own = agent or waits.get(name, ("", []))[0], waits.get(name, ("", []))[1]
-        needs[path] = [*needs[above], *(f"{above}.{need}".lstrip(".") for need in own)]
+        there = (f"{above}.{folder}{need}".lstrip(".") for need in own for folder in ("", f"{AGAIN}."))
+        needs[path] = [*needs[above], *(need for need in there if need in results)]
         if agent in plan.crews:
             crews[path] = plan.crews[agent]
     return crews, needs
 
 
+def _above(path: str, results: Results) -> str:
+    """Return the path of the crew or task that a part belongs to."""
+    above = path.rpartition(".")[0]
+    outer, _, name = above.rpartition(".")
+    return outer if name == AGAIN and above not in results else above
+
+
 def _inside(path: str, result: Mapping[str, Any], results: Results) -> list[str]:
     """Name the parts of which a text was made: entries, tasks of the crew that did it, the candidate taken."""
-    below = {other: part for other, part in results.items() if other and other.rpartition(".")[0] == path}
+    below = {other: part for other, part in results.items() if other and _above(other, results) == path}
     rivals = {other for other, part in below.items() if part.get("piece") and _RIVAL.fullmatch(other[len(path) + 1 :])}
     return [other for other, part in below.items() if other not in rivals or part.get("output") == result["output"]]
 

@@ -11,6 +11,7 @@ from crews.packet import make_packet, packet_problems, packet_text
 from crews.plan_text import plan_request
 from crews.planned import PlannedTask
 from crews.subtasks import (
+    AGAIN,
     Subtask,
     WorkPlan,
     able_members,
@@ -25,9 +26,6 @@ from runs.planning import Managed, intake, limits_as_journaled, make_plan, read_
 from runs.state import Event, Parked, Question
 from runs.unit import found_by, work_of
 from runs.walking import Child, Done, Walk
-
-_AGAIN = "again."
-"""Where the subtasks of the second plan are: their ids may be those of the first."""
 
 
 def manage(crew: CrewRun) -> dict[str, Any]:
@@ -242,13 +240,13 @@ def _plan_again(managed: Managed) -> None:
         by=managed.manager.name,
         plan=plan.model_dump(mode="json"),
         in_place_of=open_ids,
-        below=_AGAIN,
+        below=f"{AGAIN}.",
     )
     for name in open_ids:
         managed.planned.pop(name)
         managed.subtasks.pop(name)
         managed.done.pop(name, None)
-    crew.moved.update({one.id: f"{_AGAIN}{one.id}" for one in plan.subtasks})
+    crew.moved.update({one.id: f"{AGAIN}.{one.id}" for one in plan.subtasks})
     _take_plan(managed, plan)
     _work(managed, "again/")
 

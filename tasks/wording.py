@@ -40,6 +40,7 @@ _STOP_WORDS = """
     would you your
 """
 _NEGATIONS = frozenset({"no", "not", "never", "none", "neither", "nor", "without", "cannot"})
+_MEANINGLESS = frozenset({*_STOP_WORDS.split(), *_NEGATIONS})
 
 
 def normalise(text: str) -> str:
@@ -90,12 +91,11 @@ def make_stemmer() -> Callable[[str], str]:
 def content_stems(normalised: str, stem: Callable[[str], str]) -> frozenset[str]:
     """Return the stems of the words that carry meaning; Chinese and Japanese text gives pairs of characters."""
     stems: set[str] = set()
-    meaningless = {*_STOP_WORDS.split(), *_NEGATIONS}
     for token in tokens(normalised):
         for i, part in enumerate(_CJK_RUN.split(token)):
             if i % 2:
                 stems.update(part[j : j + 2] for j in range(max(1, len(part) - 1)))
-            elif len(part) > 1 and not part.isdecimal() and part not in meaningless:
+            elif len(part) > 1 and not part.isdecimal() and part not in _MEANINGLESS:
                 stems.add(stem(part))
     return frozenset(stems)
 

@@ -9,7 +9,7 @@ import main
 from cli.blame import blame
 from tests.cli.conftest import Muster, Printed
 from tests.lab import Lab
-from tests.runs.scene import tool_file, write_project
+from tests.runs.scene import crash_after, tool_file, write_project
 from tests.scripted_server import ScriptedServer
 
 SUN = "The sun gives 173000 terawatts to the earth without a break."
@@ -106,6 +106,17 @@ def test_a_task_the_result_and_what_was_printed_can_be_asked_about(blamed: Blame
 def test_a_file_that_is_gone_is_explained_from_the_journal(blamed: Blame, project: Lab) -> None:
     (project.root / "out" / "sun.md").unlink()
     assert blamed("out/sun.md").out == STORY
+
+
+def test_a_file_of_a_run_that_died_after_writing_it_is_explained(blamed: Blame, project: Lab) -> None:
+    assert project.run(run_id="two").status == "succeeded"
+    steps = project.steps("two")
+    assert [step.kind for step in steps][-1] == "file"
+    crash_after(project, "two", "work", len(steps))
+    for arguments in (["out/sun.md"], ["out/sun.md", "--run", "two"], ["work", "--run", "two"]):
+        printed = blamed(*arguments)
+        assert (printed.code, printed.out) == (0, STORY), arguments
+        assert "written by run two, task work" in printed.err
 
 
 def test_a_file_that_no_run_wrote_is_an_error_with_a_fix(blamed: Blame, project: Lab) -> None:

@@ -10,7 +10,10 @@ import pytest
 from runs.blame import Shelf, blame, changed_lines, likeness, read_results, words_of
 from tasks.wording import make_stemmer
 from tests.lab import APPLICATION, Lab
+from tests.runs.boss import AGENTS, boss, plan, subtask
 from tests.runs.scene import tool_file, write_project
+from tests.runs.test_candidates import judged_by, rank_by_score
+from tests.runs.test_delegation import OTHERS, handing, write_asking, write_crew
 from tests.scripted_server import Reply, ScriptedServer
 
 SUN = "The sun gives 173000 terawatts to the earth without a break."
@@ -107,7 +110,7 @@ def test_a_sentence_that_stands_beside_a_found_one_is_named_as_unsupported(lab: 
 def test_the_earliest_task_that_has_a_line_is_named_and_one_that_was_reworded(lab: Lab) -> None:
     look_up(lab)
     reworded = "Without a break the sun gives the earth its 173000 terawatts."
-    tasks = {
+    tasks: dict[str, Any] = {
         "find": {"description": f"@call note {{}}\n@answer: {SUN}", "context": []},
         "aside": {"description": f"@answer: {SUN}", "context": []},
         "write": {"description": answer(SUN, reworded), "context": ["find"]},
@@ -122,7 +125,7 @@ def test_the_earliest_task_that_has_a_line_is_named_and_one_that_was_reworded(la
 
 def test_a_task_that_the_writer_did_not_build_on_explains_nothing(lab: Lab) -> None:
     look_up(lab)
-    tasks = {
+    tasks: dict[str, Any] = {
         "aside": {"description": f"@call note {{}}\n@answer: {SUN}", "context": []},
         "write": {"description": f"@answer: {SUN}", "context": []},
     }
@@ -143,7 +146,7 @@ def test_a_citation_leads_to_the_call_that_returned_the_place(lab: Lab) -> None:
 
 
 def test_lines_that_a_person_wrote_and_what_a_person_asked_for_are_a_person_s(lab: Lab) -> None:
-    tasks = {
+    tasks: dict[str, Any] = {
         "ask": {"description": "Say what you want", "agent": "human", "context": []},
         "write": {
             "description": f"{answer('Paint every fence green before the winter.', 'A title')}\n"
@@ -203,10 +206,10 @@ def test_a_forged_line_is_told_as_changed_and_the_others_are_still_explained(lab
 
 @pytest.mark.parametrize(
     ("text", "changed"),
-    [("a\nb\n", set()), ("b\na", set()), ("a\nb \n", set()), ("a\nB", {2}), ("a\na\nb", {2}), ("a\n\n\nb\nc", {5})],
+    [("a\nb\n", []), ("b\na", []), ("a\nb \n", []), ("a\nB", [2]), ("a\na\nb", [2]), ("a\n\n\nb\nc", [5])],
 )
-def test_a_line_is_changed_when_the_run_did_not_write_it(text: str, changed: set[int]) -> None:
-    assert changed_lines(text.split("\n"), "a\nb") == changed
+def test_a_line_is_changed_when_the_run_did_not_write_it(text: str, changed: list[int]) -> None:
+    assert changed_lines(text.split("\n"), "a\nb") == set(changed)
 
 
 @pytest.mark.parametrize(
@@ -257,3 +260,128 @@ def test_long_files_and_large_journals_are_bounded() -> None:
     assert [found[needle] for needle in needles] == [[number] for number in range(100) for _ in range(50)]
     assert found.keys() == set(needles)
     assert time.process_time() - began < 20  # about one second on an idle machine
+
+
+# -- other shapes of work
+
+
+def names(lab: Lab, run_id: str, task: str) -> list[tuple[str | None, str | None, list[str]]]:
+    """Return (task, agent, steps) of each line of an output."""
+    told = blamed(lab, run_id, task)
+    return [(entry["task"], entry["agent"], [step["step"] for step in entry["steps"]]) for entry in told]
+
+
+def test_a_line_of_a_pipeline_leads_to_the_crew_that_found_it(lab: Lab) -> None:
+    look_up(lab)
+    tasks: dict[str, Any] = {
+        "find": {"description": f"@call note {{}}\n@answer: {SUN}", "context": []},
+        "write": {"description": "@answer: {first}", "context": []},
+    }
+    crews: dict[str, Any] = {
+        "first": {"tasks": ["find"]},
+        "second": {"tasks": ["write"]},
+        "both": {"crews": ["first", {"crew": "second", "inputs": {"first": "{first}"}}]},
+    }
+    write_project(lab, tasks, {"tools": ["note"]}, crews=crews)
+    run_id = lab.run("both").run_id
+    found = [("first.find", "worker", ["first.find/worker/note#1"])]
+    assert names(lab, run_id, "second.write") == names(lab, run_id, "second") == names(lab, run_id, "") == found
+
+
+def test_a_line_of_a_task_done_by_a_crew_leads_to_the_task_in_it(lab: Lab) -> None:
+    look_up(lab)
+    tasks: dict[str, Any] = {
+        "find": {"description": f"Do {{task}}\n@call note {{}}\n@answer: {SUN}", "context": []},
+        "have": {"description": "Have it found", "agent": "finders", "context": []},
+        "write": {"description": f"@answer: {SUN}", "context": ["have"]},
+    }
+    crews: dict[str, Any] = {
+        "finders": {"tasks": ["find"], "inputs": {"task": {}}},
+        "whole": {"tasks": ["have", "write"]},
+    }
+    write_project(lab, tasks, {"tools": ["note"]}, crews=crews)
+    run_id = lab.run("whole").run_id
+    found = [("have.find", "worker", ["have.find/worker/note#1"])]
+    assert names(lab, run_id, "have") == names(lab, run_id, "write") == found
+
+
+def test_a_line_of_an_entry_leads_to_the_entry_and_not_to_its_neighbours(lab: Lab) -> None:
+    lab.write(tools__note_py=tool_file('return f"It is known of {text} that it shines by night."', 'effect="read"'))
+    steps: dict[str, Any] = {"description": '@answer: {"steps": ["tin", "zinc"]}', "output": {"steps": "list[str]"}}
+    description = '@call note {"text": "{item}"}\n@answer: It is known of {item} that it shines by night.'
+    each: dict[str, Any] = {"description": description, "for_each": "outputs.plan.steps", "context": []}
+    write_project(lab, {"plan": steps, "each": each}, {"tools": ["note"]})
+    stories = [one for one in names(lab, lab.run().run_id, "each") if one[2]]
+    assert stories == [
+        ("each.i1", "worker", ["each.i1/worker/note#1"]),
+        ("each.i2", "worker", ["each.i2/worker/note#1"]),
+    ]
+
+
+def test_a_line_of_the_candidate_taken_is_its_maker_s_and_the_others_explain_nothing(lab: Lab) -> None:
+    look_up(lab)
+    agents: dict[str, Any] = {
+        name: {"role": name.title(), "goal": "Write", "backstory": text, "tools": tools}
+        for name, text, tools in (
+            ("anna", f"You write.\n@call note {{}}\n@answer: {SUN} (0.3)", ["note"]),
+            ("bert", f"You write.\n@answer: {SUN} (0.9)", []),
+            ("boss", "You judge.", []),
+        )
+    }
+    work: dict[str, Any] = {"description": "Write", "agent": "anna", "judge": "boss"}
+    work |= {"candidates": {"count": 2, "agents": ["anna", "bert"]}}
+    write_project(lab, {"work": work}, agents=agents)
+    with ScriptedServer(judged_by(rank_by_score)) as model:
+        lab.models(model.base_url)
+        run_id = lab.run().run_id
+    (entry,) = blamed(lab, run_id, "work")
+    assert (entry["task"], entry["agent"], entry["origin"], entry["steps"]) == ("work.c2", "bert", "model", [])
+    assert [(r["by"], r["what"], r["outcome"]) for r in entry["reviewed_by"]] == [
+        ("boss", "judge", "chose c2 of c1, c2")
+    ]
+
+
+def test_a_line_of_a_manager_s_whole_leads_to_the_subtask_also_of_a_second_plan(lab: Lab) -> None:
+    look_up(lab)
+    found = subtask("one", f"@call note {{}}\n@answer: {SUN}")
+    failing = subtask("one", "@answer: no", done=[{"rule": "words", "value": {"min": 5}, "text": "Five words"}])
+    agents = AGENTS | {"worker": AGENTS["worker"] | {"tools": ["note"]}}
+    again = plan(found, subtask("two", f"@answer: {SUN}", depends_on=["one"]), result=["one", "two"])
+    crew: dict[str, Any] = {"process": "hierarchical", "goal": "Get it done", "agents": ["worker"]}
+    unused = {"unused": {"description": "x", "expected_output": "y", "agent": "worker"}}
+    lab.write(**{name: json.dumps(value) for name, value in (("agents", agents), ("tasks", unused))})
+    lab.write(crews=json.dumps({"team": crew}))
+    for plans, second, below in (([again], None, ""), ([plan(failing)], again, "again.")):
+        with ScriptedServer(boss(plans, again=second, whole=f"# Sun\n\n{SUN}")) as model:
+            lab.models(model.base_url)
+            outcome = lab.run("team")
+        assert outcome.status == "succeeded", outcome.reason
+        heading, line = blamed(lab, outcome.run_id, "")
+        assert (heading["task"], heading["agent"], heading["origin"]) == ("", "manager", "model")
+        assert line["task"] == f"{below}one.a1"
+        assert (line["agent"], line["match"]) == ("worker", "word for word")
+        assert [step["step"] for step in line["steps"]] == [f"{line['task']}/worker/note#1"]
+        whole = [(r["by"], r["what"], r["outcome"]) for r in line["reviewed_by"] if r["task"] == ""]
+        assert whole == [("manager", "aggregate", "synthesize"), ("rule", "done", "met")]
+        (second_line,) = blamed(lab, outcome.run_id, f"{below}two")
+        assert second_line["task"] == line["task"]
+
+
+def test_what_a_coworker_answered_is_its_own_and_rests_on_its_calls(lab: Lab) -> None:
+    look_up(lab)
+    others = OTHERS | {"other": OTHERS["other"] | {"tools": ["note"]}}
+    write_asking(lab, f"@call note {{}}\n@answer: {SUN}", others=others)
+    (entry,) = blamed(lab, lab.run().run_id, "work")
+    assert (entry["task"], entry["agent"], entry["match"]) == ("work", "other", "word for word")
+    assert [step["step"] for step in entry["steps"]] == ["work/worker>other#1/note#1"]
+
+
+def test_what_was_handed_over_is_the_first_agent_s_and_what_it_looked_up_counts(lab: Lab) -> None:
+    look_up(lab)
+    own = "The rest of it was put in order later on."
+    description = f"@call note {{}}\n{handing(done=f'I found this. {SUN}')}\n{answer(SUN, own)}"
+    write_crew(lab, description, {"handoffs": ["other"], "tools": ["note"]})
+    first, second = blamed(lab, lab.run().run_id, "work")
+    assert (first["agent"], second["agent"]) == ("worker", "other")
+    assert story(first) == ("work", "tool", "word for word", ["work/worker/note#1"])
+    assert story(second) == ("work", "model", None, [])
