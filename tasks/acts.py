@@ -15,23 +15,29 @@ _ADVERB = (
 )
 _AUTHOR = r"\b(?:I|we|(?:this|the|your) (?:AI )?(?:agent|assistant))\b(?:['’](?:ve|d)\b)?"
 _SUBJECT = rf"{_AUTHOR},?(?: (?:have|had|has|did|{_ADVERB}),?){{0,4}} "
+_ANY_OWN = re.compile(rf"{_SUBJECT}(?P<verb>[a-z-]{{4,20}}ed)\b", re.IGNORECASE)
 _SAYS_I = re.compile(rf"{_AUTHOR}|\b(?:my|our|me|us)\b", re.IGNORECASE)
 _LED_TO = re.compile(
-    r"\b(?:(?:was|were|am|are|been) able to|managed to|proceeded to|went on to|took the time to|made sure to|"
-    r"went ahead (?:and|to)|did|helped to|chose to|decided to go and|"
-    r"(?:finished|completed|took the liberty of|succeeded in|started by|began by|ended up|am done|done|started with))"
+    rf"\b(?:(?:was|were|am|are|been)(?: {_ADVERB})? able to|managed to|proceeded to|went on to|made sure to|"
+    r"went ahead (?:and|to)|did|took (?:the|this|an?) \w+ (?:to|of)|"
+    r"(?:finished|completed|succeeded in|started by|began by|ended up|am done|done|started with))"
     r" (?P<verb>[a-z-]{2,20})\b",
     re.IGNORECASE,
 )
-_HAD_RUN = re.compile(r"\b(?:had|let|made) (?P<what>(?:the|a|my|our) (?:\w{1,20} )?(?:script|code|program|snippet)) (?=[a-z]{3})")
-_HAVING = re.compile(r"^\s*(?:After )?Having (?=(?:\w+ly |also |already |first |now |just )?[a-z-]{2,20}\b)", re.IGNORECASE)
+_HAD_RUN = re.compile(
+    r"\b(?:had|let|made) (?P<what>(?:the|a|my|our) (?:\w{1,20} )?(?:script|code|program|snippet)) (?=[a-z]{3})"
+)
+_HAVING = re.compile(
+    r"^\s*(?:After )?Having (?=(?:\w+ly |also |already |first |now |just )?[a-z-]{2,20}\b)", re.IGNORECASE
+)
 _OTHERS_MAIN = re.compile(
     r",\s(?:(?:s?he|they|you|his|her|their|your)\b|(?:the|its|a|an) (?:[\w-]{1,20} ){0,3}?(?:team|committee|company|"
     r"ministry|court|police|board|city|authors?|group|clerk|researchers?|government|council|auditors?)\b)",
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    r"\b(?:no|not|none|nothing|nobody|never|neither|nor|without|cannot|hardly|yet to|far from|instead of|rather than)\b|"
+    r"\b(?:no|not|none|nothing|nobody|never|neither|nor|without|cannot|hardly|yet to|far from|instead of|"
+    r"rather than)\b|"
     r"n['’]t\b",
     re.IGNORECASE,
 )
@@ -68,10 +74,10 @@ _LONG_AGO = re.compile(
     r"\b(?:in|since|during|until|of|by) (?:early |late |mid-)?(?:1[0-9]|20)\d\d\b|\b(?:years|decades|centuries|months) "
     r"(?:ago|before|later)|\b(?:last|previous) (?:year|month|century|spring|summer|autumn|winter)|"
     r"\b(?:in|since) (?:January|February|March|April|May|June|July|August|September|October|November|December)\b|"
-    r"\bat (?:the|that) time\b",
+    r"\bat (?:the|that) time\b|\bon average\b|\b(?:usually|typically|often|every|per) (?=\w)",
     re.IGNORECASE,
 )
-_OTHERS_THING = re.compile(r"^\W*(?:(?:his|her|their|its)\b|[A-Z]\w+['’]s\b)")
+_OTHERS_THING = re.compile(r"^\W*(?:(?i:his|her|their|its)\b|[A-Z]\w+['’]s\b)")
 _ADVICE = re.compile(
     r"\b(?:I|we)(?:['’]d)? (?:recommend|suggest|advise|propose|expect|hope|plan|need|want|will|would|should|could|may|"
     r"might|intend)\b|\b(?:I|we)['’]ll\b|\byou (?:can|could|will|may|should|might)\b",
@@ -85,6 +91,11 @@ _CLAUSE_END = re.compile(
 _BARE_NEXT = (
     r"(?= ?:| (?:the|a|an|all|both|my|our|each|every|it|them|https?:|www\.|[\w/-]{1,60}\.\w{2,4}\b|\d|up |out |off |"
     r"version |via |using |through |against |with (?:the|a) |(?:the )?web\b))"
+)
+
+
+_LIKE_IMPERATIVES = frozenset(
+    ("read", "put", "set", "let", "hit", "run", "rerun", "re-run", "reset", "re-read", "reread")
 )
 
 
@@ -121,6 +132,13 @@ def find_acts(sentence: str) -> Iterator[Act]:
                 yield one
 
 
+def find_verbs(sentence: str) -> Iterator[str]:
+    """Yield the past forms of other verbs than the deeds' that stand right behind "I", "we" or "the agent"."""
+    for match in _ANY_OWN.finditer(sentence):
+        if match["verb"].casefold() not in _infinitives() and not _NOT_REAL.search(sentence[: match.start()]):
+            yield match["verb"]
+
+
 def speaks_of_others(sentence: str) -> bool:
     """Say whether somebody is said to tell of it, or it was long ago."""
     return bool(_TOLD_BY.search(sentence) or _LONG_AGO.search(sentence))
@@ -155,7 +173,9 @@ def _own(sentence: str) -> Iterator[tuple[int, Act]]:
         last = end
         for match in _patterns().chained.finditer(sentence, end):
             between = sentence[last : match.start()]
-            if re.search(r"\b(?:that|which|who|whose|where|how|why|because|since|as|when|if|you|they|he|she)\b", between):
+            if re.search(
+                r"\b(?:that|which|who|whose|where|how|why|because|since|as|when|if|you|they|he|she)\b", between
+            ):
                 break
             last = match.end()
             yield last, _act(sentence, last, "own")
@@ -183,7 +203,9 @@ def _gerunds(sentence: str) -> Iterator[tuple[int, Act]]:
     for match in _patterns().gerund.finditer(sentence):
         before = sentence[: match.start()]
         modal = re.search(r"\b(?:can|cannot|will|would|could|should|may|might|must)\b", sentence)
-        if not is_open(before) and not (modal and (match["how"] or "").casefold() in ("by", "when", "while", "through")):
+        if not is_open(before) and not (
+            modal and (match["how"] or "").casefold() in ("by", "when", "while", "through")
+        ):
             yield match.start("verb"), _act(sentence, match.start("verb"), "gerund")
 
 
@@ -193,13 +215,10 @@ def _act(sentence: str, start: int, kind: Literal["own", "passive", "gerund"]) -
     rest = sentence[verb.end() :]
     # "Verified: the page is up" tells behind the colon what was verified.
     end = None if re.match(r"\s?:", rest) else _CLAUSE_END.search(rest)
-    return Act(
-        _infinitives()[verb[1].casefold()],
-        verb[1],
-        sentence[:start],
-        rest[: end.start()] if end else rest,
-        kind,
-    )
+    rest = rest[: end.start()] if end else rest
+    chained = _patterns().chained.search(rest) if kind == "own" else None
+    rest = rest[: chained.start()] if chained and chained.start() > 1 else rest
+    return Act(_infinitives()[verb[1].casefold()], verb[1], sentence[:start], rest, kind)
 
 
 def _as_past(led: re.Match[str]) -> str:
@@ -231,13 +250,14 @@ def _patterns() -> _Patterns:
     verbs = sorted(told_verbs())
     past = "|".join(sorted({form for verb in verbs for form in past_forms(verb)}, key=len, reverse=True))
     gerunds = "|".join(sorted((gerund(verb) for verb in verbs), key=len, reverse=True))
-    bare = "|".join(sorted({form for verb in verbs for form in past_forms(verb)} - {"read", "put", "set", "let", "hit"}))
+    bare = "|".join(sorted({form for verb in verbs for form in past_forms(verb)} - _LIKE_IMPERATIVES))
     bare_past = "|".join(form[0].upper() + form[1:] for form in bare.split("|"))
 
     def built(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern, re.IGNORECASE)
 
-    be = rf"(?:\b(?:was|were|(?:has|have|had)(?: {_ADVERB}){{0,2}} been|(?:is|are) (?:now|already))(?: {_ADVERB}){{0,2}} )"
+    been = rf"(?:was|were|(?:has|have|had)(?: {_ADVERB}){{0,2}} been|(?:is|are) (?:now|already))"
+    be = rf"(?:\b{been}(?: {_ADVERB}){{0,2}} )"
     done = rf"(?P<verb>(?:{past})\b)"
     return _Patterns(
         own=built(rf"{_SUBJECT}(?=(?:{past})\b)"),
@@ -246,13 +266,15 @@ def _patterns() -> _Patterns:
         ),
         bare=re.compile(
             rf"\s*(?:\[[ xX✓]\]\s*|[✓✔✅☑]\s*|(?:Step \d+|Done|Action|Status|Result)\s?[:.–—-]\s*)?"
-            rf"(?:Also |Then |Next, |First, |Finally, |Successfully )?(?=(?:{bare_past}|(?<=[a-z,] )(?:{bare})){_BARE_NEXT})"
+            rf"(?:Also |Then |Next, |First, |Finally, |Successfully )?(?=(?:{bare_past}|(?<=[a-z,"
+            rf"] )(?:{bare})){_BARE_NEXT})"
         ),
         passive=built(rf"(?:{be}|{be}[^,;.]{{1,60}} and (?:then )?){done}"),
         short=built(
-            rf"^(?:(?!(?:is|are|be|being|to|can|will|that|which|who|was|were|has|have|I|we)\b)[^\s:;]{{1,30}} ){{1,4}}"
+            r"^(?:(?!(?:is|are|be|being|to|can|will|that|which|who|was|were|has|have|I|we)\b)[^\s:;]{1,30} ){1,4}"
             r"(?P<verb>(?:saved|sent|posted|uploaded|refunded|booked|committed|pushed|deployed|scheduled|emailed|"
-            r"e-mailed|exported|merged)\b)(?= (?:to|as|in|on|by|for|successfully|with)\b|[.!]?$)"
+            r"e-mailed|exported|merged|executed|run|created|deleted|fetched|queried|notified|ordered|set|reserved|cancelled|added)\b)(?=:|"
+            r" (?:to|as|in|on|by|for|successfully|with)\b|[.!]?$)"
             r"(?! \S{1,30} (?:is|are|was|were|has|have)\b)"
         ),
         gerund=built(

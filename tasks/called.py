@@ -4,12 +4,14 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
-from tasks.deeds import FETCH, LOOK_UP, SEARCH, SEARCHED, Deed
+from tasks.deeds import FETCH, LOOK_UP, Deed
 from tasks.evidence import Evidence
 
 _PLACES = {
     "web": re.compile(
-        r"\b(?:web|internet|online|google|web-?(?:site|page)s?|home-?page|landing page|https?|portals?)\b", re.IGNORECASE
+        r"\b(?:web|internet|online|google|web-?(?:site|page)s?|home-?page|landing page|https?|browser|portals?|"
+        r"apis?|endpoints?)\b",
+        re.IGNORECASE,
     ),
     "database": re.compile(r"\b(?:databases?|sql|rows?|warehouse|(?!this|the|a|that|each)\w+ table)\b", re.IGNORECASE),
     "mail": re.compile(r"\b(?:inbox|mailbox)\b", re.IGNORECASE),
@@ -18,7 +20,8 @@ _PLACES = {
     "local": re.compile(r"\b(?:documents?|knowledge base|folder)\b", re.IGNORECASE),
 }
 _TOOLS_PLACES = {
-    "web": "web internet google bing tavily serp serpapi exa brave duckduckgo http url page website browser scrape site download fetch crawl visit",
+    "web": "web internet google bing tavily serp serpapi exa brave duckduckgo http url page website browser "
+    "scrape site download fetch crawl visit",
     "database": "sql database db postgres mysql sqlite bigquery",
     "mail": "mail email inbox gmail outlook mailbox",
     "calendar": "calendar event events",
@@ -26,13 +29,34 @@ _TOOLS_PLACES = {
     "local": "document documents doc docs file files folder local knowledge note notes memory",
 }
 _PLACE_OF = {word: place for place, words in _TOOLS_PLACES.items() for word in words.split()}
-_ELSEWHERE = {"web": {"database", "mail", "calendar", "repository", "local"}, "database": {"web", "mail", "calendar"}, "local": {"web", "mail", "calendar"}}
-_GENERIC = frozenset("file files page pages document documents text tool tools code search query list note with".split())
-_NO_DOERS = frozenset("reader writer user sender customer reporter owner order letter paper header folder".split())
-_COMMON = frozenset("been were have with from this that these those also into today full".split())
+_ELSEWHERE = {
+    "web": {"database", "mail", "calendar", "repository", "local"},
+    "database": {"web", "mail", "calendar"},
+    "local": {"web", "mail", "calendar"},
+}
+_GENERIC_TEXT = """
+    file files page pages document documents text tool tools code search query list note with
+"""
+_GENERIC = frozenset(_GENERIC_TEXT.split())
+_CHANGERS_TEXT = """
+    send post write create update delete remove upload book cancel notify save add
+"""
+_CHANGERS = frozenset(_CHANGERS_TEXT.split())
+_LOOKERS_TEXT = """
+    search find read get list look lookup query fetch check load view
+"""
+_LOOKERS = frozenset(_LOOKERS_TEXT.split())
+_NO_DOERS_TEXT = """
+    reader writer user sender customer reporter owner order letter paper header folder
+"""
+_NO_DOERS = frozenset(_NO_DOERS_TEXT.split())
+_COMMON_TEXT = """
+    been were have with from this that these those also into today full
+"""
+_COMMON = frozenset(_COMMON_TEXT.split())
 _VAGUE_TEXT = """
     same right available given internal external new other public rest called used with using following first second
-    next last appropriate corresponding relevant respective
+    next last full obsolete old entire appropriate corresponding relevant respective
 """
 VAGUE = frozenset(_VAGUE_TEXT.split())
 """Words before "tool" or "API" that name none."""
@@ -58,39 +82,53 @@ class Called:
         """Say whether a tool of this very name could be called."""
         return _key(word) in self.tools
 
-    def has_doer(self, deed: Deed, verb: str, text: str) -> bool:
-        """Say whether a tool was called that can have done it to what `text` says, and no other fits it better."""
+    def has_doer(self, deed: Deed, verb: str, done_to: str, text: str) -> bool:
+        """Say whether a tool was called that can have done it, as the whole `text` tells, and no other fits better."""
         able = {key for key in self.called if self._is_able(deed, text, self.called[key])}
-        said = _said_words(verb, text)
-        if deed.looks and able and self._has_rival(deed, said):
+        said = _said_words(verb, done_to)
+        if deed.looks and able and self._has_rival(deed, said, text):
             able = {key for key in able if self._is_meant(key, said) or not _is_placed(text, self.called[key])}
         return bool(able) or (deed.given and self.given)
+
+    def has_verb(self, verb: str) -> bool:
+        """Say whether a tool at hand has this past form for a name, as "rebooted" and `reboot_host`, uncalled."""
+        root = re.sub(r"(?:[td]ted|i?ed|e)$", "", verb.casefold())
+        named = {key for key, words in self.tools.items() if any(word.startswith(root) for word in words)}
+        return len(root) > 4 and bool(named) and not any(key in self.called for key in named)
 
     def could_do(self, deed: Deed) -> bool:
         """Say whether the agent had a tool for it."""
         return any(_has_stem(words, stem) for words in self.tools.values() for stem in deed.stems.split())
 
     def _is_able(self, deed: Deed, text: str, words: frozenset[str]) -> bool:
-        if deed.looks and _is_elsewhere(text, words):
+        if deed.looks and (_is_elsewhere(text, words) or (words & _CHANGERS and not words & _LOOKERS)):
             return False
-        fetched = FETCH.stems if deed in (SEARCH, SEARCHED, LOOK_UP) and _PLACES["web"].search(text) else ""
-        extra = f"{'' if self.could_do(deed) else deed.weak} {fetched if deed is LOOK_UP else ''}"
-        if any(_has_stem(words, stem) for stem in f"{deed.stems} {extra}".split()):
+        weak = "" if self.could_do(deed) else deed.weak
+        # What is looked up on the web may be fetched from there.
+        fetched = FETCH.stems if deed is LOOK_UP and _PLACES["web"].search(text) else ""
+        # `list_tickets` is about tickets, and creates none.
+        looks_only = not deed.looks and deed.passive and words & _LOOKERS and not words & _CHANGERS
+        if not looks_only and any(_has_stem(words, stem) for stem in f"{deed.stems} {weak} {fetched}".split()):
             return True
         further = any(_has_stem(words, stem) for stem in deed.also.split())
         said = re.findall(r"[a-z]{3,40}", text.casefold())
-        return further and any(word.startswith(one[:4]) for one in words if len(one) > 3 for word in said)
+        shared = any(word.startswith(one[:4]) for one in words if len(one) > 3 for word in said)
+        return further and (shared or bool(_tool_places(words) & _named_places(text) & {"database"}))
 
     def _is_meant(self, key: str, said: Collection[str]) -> bool:
         """Say whether a called tool's name or arguments speak of what it is said to be done to."""
         arguments = " ".join(one.arguments.casefold() for one in self.evidence if _key(one.source) == key)
         return _share(said, self.called[key]) or any(word in arguments for word in said)
 
-    def _has_rival(self, deed: Deed, said: Collection[str]) -> bool:
-        """Say whether a tool that was not called bears the name of what it is said to be done to."""
-        stems = deed.stems.split()
-        rivals = (words for key, words in self.tools.items() if key not in self.called)
-        return any(_share(said, words) and any(_has_stem(words, stem) for stem in stems) for words in rivals)
+    def _has_rival(self, deed: Deed, said: Collection[str], text: str) -> bool:
+        """Say whether a tool that was not called bears the name of what it is said to be done to, or of its place."""
+        stems = f"{deed.stems} {deed.also}".split()
+        return any(
+            (_share(said, words) or _named_places(text) & _tool_places(words))
+            and any(_has_stem(words, stem) for stem in stems)
+            for key, words in self.tools.items()
+            if key not in self.called
+        )
 
     def was_called(self, name: str) -> bool:
         """Say whether the tool that a text names was called; a loose name needs a tool with one of its words."""
@@ -101,7 +139,7 @@ class Called:
         telling = {word for word in re.split(r"[^a-z0-9]+", name.casefold()) if len(word) > 2} - VAGUE
         if not telling:
             return bool(self.called)
-        return any(_alike(word, one) for word in telling for words in self.called.values() for one in words)
+        return any(_related(word, one) for word in telling for words in self.called.values() for one in words)
 
     def names_uncalled(self, noun: str) -> bool:
         """Say whether "converter" or "linter" is one of the tools at hand, and none such was called."""
@@ -136,16 +174,23 @@ def _does(noun: str, root: str, key: str, words: Collection[str]) -> bool:
     return key == noun or any(word != noun and (word.startswith(root) or _alike(root, word)) for word in words)
 
 
+def _tool_places(words: Collection[str]) -> set[str]:
+    return {_PLACE_OF[word] for word in words if word in _PLACE_OF}
+
+
+def _named_places(text: str) -> set[str]:
+    return {place for place, pattern in _PLACES.items() if pattern.search(text)}
+
+
 def _is_placed(text: str, words: Collection[str]) -> bool:
     """Say whether a tool has a place of its own that the text does not name."""
-    places = {_PLACE_OF[word] for word in words if word in _PLACE_OF}
-    return bool(places) and not any(_PLACES[place].search(text) for place in places)
+    places = _tool_places(words)
+    return bool(places) and not places & _named_places(text)
 
 
-def _is_elsewhere(text: str, words: frozenset[str]) -> bool:
+def _is_elsewhere(text: str, words: Collection[str]) -> bool:
     """Say whether a tool works at another place than the text names: no search of documents searches the web."""
-    places = {_PLACE_OF[word] for word in words if word in _PLACE_OF}
-    named = {place for place, pattern in _PLACES.items() if pattern.search(text)}
+    places, named = _tool_places(words), _named_places(text)
     if not places or not named or places & named:
         return False
     return all(places <= _ELSEWHERE.get(place, {"web"}) for place in named)
@@ -177,3 +222,8 @@ def _has_stem(words: Collection[str], stem: str) -> bool:
 def _alike(word: str, other: str) -> bool:
     root = word.removesuffix("s").removesuffix("ment")
     return len(other) > 2 and len(root) > 2 and (other.startswith(root) or root.startswith(other))
+
+
+def _related(word: str, other: str) -> bool:
+    """Say whether two words are alike or differ in their ends: "translation" and "translate"."""
+    return _alike(word, other) or (len(other) > 5 and word.startswith(other[:-1]))

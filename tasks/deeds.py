@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from tasks.verbs import past_forms
-
-FILE = r"(?<![\w/-])[\w/-]{1,80}\.(?:md|csv|json|txt|pdf|py|xlsx?|docx?|html|ya?ml|log|sql|png|jpe?g|svg|pptx?|wav|mp3)\b"
+FILE = (
+    r"(?<![\w/-])[\w/-]{1,80}\.(?:md|csv|json|txt|pdf|py|xlsx?|docx?|html|ya?ml|log|sql|png|jpe?g|svg|pptx?|wav|mp3)\b"
+)
 _FILES = (
     rf"files?\b|disk|folder|directory|drive|archive|repository|repo\b|branch|spreadsheet|workbook|bucket|cloud\b|"
     rf"server\b|{FILE}"
@@ -25,11 +25,13 @@ _PEOPLE = (
     r"(?:mr|mrs|ms|dr)\b\.?|volunteers?\b|engineers?\b|shift\b"
 )
 _WEB_PLACE = (
-    r"https?://|www\.|web\b|internet\b|online\b|google\b|web-?(?:site|page)s?\b|home-?page|(?:landing|help|status) page|"
+    r"https?://|www\.|web\b|internet\b|online\b|google\b|web-?(?:site|page)s?\b|home-?page|(?:landing|help|"
+    r"status) page|"
     r"sites?\b|urls?\b|links?\b|portals?\b|[\w-]{1,60}\.(?:com|org|net|io|gov|edu|eu|de|uk|example)\b"
 )
 _STORE = (
-    r"(?:data)?bases?\b|(?<!of )(?<!this )tables? (?:in|of) the\b|\w+ table\b|registe?r(?:s|y)?\b|registries|archives?\b|"
+    r"(?:data)?bases?\b|(?!(?:the|this|that|a|each|every|following|above|below|first|second|last|"
+    r"summary)\b)\w+ table\b|registe?r(?:s|y)?\b|registries|archives?\b|"
     r"catalog(?:ue)?s?\b|"
     r"index\b|warehouse|ledgers?\b|inventory|crm\b|tracker|dashboards?\b|repositor(?:y|ies)|inbox|mailbox|calendars?\b|"
     r"(?:document|data|vector|key) ?store|knowledge base|wiki\b|servers?\b|apis?\b|endpoints?\b|directory\b|"
@@ -37,14 +39,15 @@ _STORE = (
 )
 _DOCUMENT = (
     rf"{_FILES}|documents?\b|pages?\b|pdfs?\b|{_WEB_PLACE}|attachments?\b|attached|manuals?\b|inbox|mailbox|"
-    r"contracts?\b|logs?\b|e-?mails?\b|transcripts?\b|readme\b|docs\b"
+    r"contracts?\b|logs?\b|e-?mails?\b|transcripts?\b|readme\b|agreements?\b|leases?\b|articles?\b|guidelines?\b|statutes?\b|docs\b"
 )
+_SEPARABLE = frozenset(("up", "off", "out", "back"))
 _LOOKERS = "search find lookup look retriev google bing serp tavily exa brave duckduckgo rag query sql"
 _RUNNERS = "run execute exec test shell python bash code command terminal"
-_OPENERS = "fetch http get read scrap url open brows visit download crawl load page request retriev pull curl"
+_OPENERS = "fetch http read scrap url open brows visit download crawl load page request retriev pull curl"
 _CHECKERS = (
     "search find query sql database lookup fetch http scrap brows api check verif valid crm inbox mail calendar event "
-    "log list inspect monitor status read get ledger register"
+    "log list inspect monitor status read ledger register"
 )
 
 
@@ -66,6 +69,8 @@ class Deed:
     """Stems that count only where the agent had no tool that fits better."""
     given: bool = False
     """Whether what the task was given can be meant, so that no tool is needed where there is such."""
+    looks: bool = False
+    """Whether it is done at a place, so that a tool for another place cannot have done it."""
     optional: bool = False
     """Whether it can be done in thought, so that it is claimed only where the agent had a tool for it."""
 
@@ -84,22 +89,42 @@ class Deed:
         return re.compile(rf"(?<![\w-])(?:{self.objects})", re.IGNORECASE)
 
     def fits(self, verb: str, rest: str) -> bool:
-        """Say whether the verb is one of these, with its particle right behind it or behind a short object."""
+        """Say whether the verb is one of these, with its particle: "up" may stand behind a short object, "at" not."""
         return any(
-            not particle or re.match(rf"\s*(?:[^,;.]{{1,60}} )?{particle}\b", rest, re.IGNORECASE)
+            not particle
+            or re.match(
+                rf"\s*{'(?:[^,;.]{1,60} )?' if particle in _SEPARABLE else ''}{particle}\b", rest, re.IGNORECASE
+            )
             for particle in self.verbs.get(verb, ())
         )
 
 
-SEARCH = Deed("search,query,google,scour,trawl", _LOOKERS, passive=False, also="read fetch get list")
-LOOK_UP = Deed("look up", _LOOKERS, passive=False, also="read fetch get list")
-SEARCHED = Deed("search,query,consult", _LOOKERS, rf"documents?\b|{_STORE}|{_WEB_PLACE}", also="read fetch get list")
+SEARCH = Deed("search,query,google,scour,trawl", _LOOKERS, passive=False, also="read fetch get list", looks=True)
+LOOK_UP = Deed(
+    "look up",
+    "search find lookup look retriev google bing serp tavily exa brave duckduckgo rag",
+    passive=False,
+    also="query sql read fetch get list",
+    looks=True,
+)
+SEARCHED = Deed(
+    "search,query,consult", _LOOKERS, rf"documents?\b|{_STORE}|{_WEB_PLACE}", also="read fetch get list", looks=True
+)
 FETCH = Deed(
-    "fetch,visit,download,scrape,crawl,browse,access,open,retrieve,pull,load,go to",
+    "fetch,visit,browse,access,open,retrieve,pull,load,go to,request,reload,probe,poll",
     _OPENERS,
     rf"{_WEB_PLACE}|pages?\b|apis?\b|endpoint|documents?\b|database|feed\b|{_FILES}",
-    also="search api query sql",
+    also="search api query sql get",
     weak="web",
+    looks=True,
+)
+DOWNLOAD = Deed(
+    "download,scrape,crawl",
+    _OPENERS.replace(" read", ""),
+    FETCH.objects,
+    also="search api query sql get",
+    weak="web",
+    looks=True,
 )
 RUN = Deed(
     "run,execute,re-run,rerun,compile,launch,start,trigger",
@@ -114,33 +139,39 @@ QUERY = Deed(
     "sql query database search find db lookup",
     r"(?:[\w-]{1,20} ){0,4}(?:query|queries)\b",
     also="run execute",
+    looks=True,
 )
 SEARCH_RUN = Deed(
     "run,perform,conduct,do,make,carry out",
     "search find lookup query google retriev rag",
     r"(?:[\w-]{1,20} ){0,4}(?:search(?:es)?|look-?ups?)\b",
+    looks=True,
 )
 CALCULATE = Deed(
-    "calculate,compute,recalculate,convert",
-    "calc compute math python execute run code eval wolfram convert",
+    "calculate,compute,recalculate",
+    "calc compute math python execute run code eval wolfram",
     passive=False,
     also="sql query",
     optional=True,
 )
 READ = Deed(
     "read,re-read,reread,skim,open,go through,parse,page through,leaf through,inspect",
-    "read fetch open get load search retriev document file page view parse extract",
+    "read fetch open get load retriev document file page view parse extract",
     _DOCUMENT,
     passive=False,
+    weak="search",
     given=True,
+    looks=True,
 )
 CHECK = Deed(
-    "check,cross-check,double-check,verify,validate,look,confirm,inspect,examine,consult,go through,review,scan,"
+    "check,cross-check,double-check,verify,validate,look at,look in,look into,look on,look through,confirm,"
+    "inspect,examine,consult,go through,review,scan,"
     "monitor,compare,test,go online,spot-check",
     _CHECKERS,
     rf"{_STORE}|{_WEB_PLACE}|with (?:a|the) (?:\w{{1,20}} )?(?:search|query|calculator|tool)\b|calculator\b",
     passive=False,
-    also="open look retriev calc run",
+    also="open look retriev calc run get",
+    looks=True,
 )
 EXTRACT = Deed(
     "pull,extract,get,retrieve,obtain,draw,take,export,count,load,collect,gather",
@@ -148,6 +179,26 @@ EXTRACT = Deed(
     rf"(?:[^.;,]{{0,60}} )?(?:from|in|off|via|through) (?:the|our|your|a|an|its|their) (?:[\w-]{{1,20}} ){{0,3}}?"
     rf"(?:{_STORE}|{_WEB_PLACE})",
     passive=False,
+    also="get",
+    looks=True,
+)
+RETRIEVE = Deed(
+    "retrieve,fetch,pull,load,list,export",
+    f"{_LOOKERS} {_OPENERS} database db export list view show",
+    rf"(?:[^.;,]{{0,60}} )?(?:{_RECORDS}|orders\b)",
+    passive=False,
+    also="get",
+    looks=True,
+)
+EXTRACT_TEXT = Deed(
+    "extract,parse,pull,copy,count",
+    READ.stems,
+    r"[^.;,]{0,60}\b(?:from|in|of) (?:the|our|your|a|an|its|both|all) (?:[\w-]{1,20} ){0,3}?"
+    r"(?:pdfs?|attachments?|spreadsheets?|workbook|files?)\b",
+    passive=False,
+    weak="search",
+    given=True,
+    looks=True,
 )
 ASK = Deed(
     "ask,consult,query,prompt,call,invoke,ping,request,hit,poll,delegate",
@@ -180,15 +231,25 @@ DEEDS = (
     READ,
     CHECK,
     EXTRACT,
+    RETRIEVE,
+    EXTRACT_TEXT,
     ASK,
     SEND,
+    Deed(
+        "contact,notify,e-mail,email,message,alert,phone,send,forward",
+        f"{_CONTACT} contact call phone",
+        r"(?!(?:my|our|your)sel|me\b|us\b|mixed )\w",
+        passive=False,
+    ),
+    Deed("e-mail,email", _CONTACT),
     Deed("let", _CONTACT, rf"(?:[\w'’-]{{1,20}} ){{0,4}}(?:{_PEOPLE}) know\b", passive=False),
     Deed(
         "call,phone,ring,dial",
         "call phone dial telephone voice contact",
         rf"(?:the|your|our) (?:[\w'’-]{{1,20}} ){{0,3}}(?:{_PEOPLE})",
     ),
-    Deed("download,scrape,crawl", FETCH.stems, passive=False, also=FETCH.also, weak=FETCH.weak),
+    DOWNLOAD,
+    Deed("download,scrape,crawl", DOWNLOAD.stems, passive=False, also="get", weak="web"),
     Deed(
         "take,capture,make",
         "screenshot capture snapshot snap photo camera brows playwright puppeteer record screen",
@@ -202,27 +263,30 @@ DEEDS = (
     ),
     Deed(
         "write,save,store,export,back up,dump,output",
-        "write save store export file create put append backup dump",
+        "write save store export create put append backup dump",
         rf"{_FILES}|database|wiki|disk|(?:to|in|into|on) (?:the |our )?(?:shared|main|online)\b",
         also="upload",
+        weak="shell run execute python insert add update",
     ),
     Deed(
         "upload,publish,attach",
         "upload put publish push attach share",
-        rf"{_FILES}|slides|images?\b|pictures?\b|photos?\b|videos?\b|reports?\b|documents?\b|pdfs?\b|data ?sets?\b|it\b",
-        weak="write save store file send",
+        rf"{_FILES}|slides|images?\b|pictures?\b|photos?\b|videos?\b|reports?\b|documents?\b|pdfs?\b|"
+        rf"data ?sets?\b|it\b",
+        weak="write save store send",
     ),
     Deed(
         "commit,push,merge,tag,rebase,cherry-pick,branch,revert",
         "git commit push merge branch tag rebase revert github gitlab pull vcs",
-        r"change|commits?\b|branch|main\b|master\b|fix\b|patch|code\b|repo|release|upstream|origin\b|it\b|pull requests?|"
+        r"change|commits?\b|branch|main\b|master\b|fix\b|patch|code\b|repo|release|upstream|origin\b|it\b|"
+        r"pull requests?|"
         rf"merge requests?|{FILE}",
         weak="shell run execute bash command write update",
     ),
     Deed(
         "delete,remove,erase,purge,wipe,drop,clear",
         "delet remov eras purge drop clean clear wipe",
-        rf"{_FILES}|{_RECORDS}|duplicates?\b|copies|copy\b|data\b|users?\b|backups?\b|cache\b",
+        rf"{_FILES}|{_RECORDS}|copies|copy\b|data\b|users?\b|backups?\b|cache\b",
     ),
     Deed("refund,reimburse", "refund reimburs payment pay stripe"),
     Deed(
@@ -235,7 +299,7 @@ DEEDS = (
         "pay,transfer,charge,wire,settle,credit,debit",
         "pay transfer charge wire bank invoice stripe credit debit",
         r"invoices?\b|bills?\b|amounts?\b|money|funds?\b|cards?\b|accounts?\b|suppliers?\b|fees?\b|deposit|\$|€|"
-        r"£|usd\b|eur\b|rent\b",
+        r"£|usd\b|eur\b|(?:euros?|dollars?|pounds?|francs?|kron\w+)\b|rent\b",
     ),
     Deed(
         "book,reserve,schedule,reschedule,arrange,set up,set",
@@ -246,10 +310,10 @@ DEEDS = (
         also="create add",
     ),
     Deed(
-        "add,put,enter,insert,leave",
+        "add,put,enter,insert,leave,record",
         "add create insert event calendar update write append put",
         r"(?:to|in|into|on|for) (?:the |your |our |my )?(?:\w{1,20} )?(?:calendar|database|crm|tracker|backlog|"
-        r"spreadsheet|cart|repository|wiki|queue|ticket)\b",
+        r"spreadsheet|cart|repository|wiki|queue|ticket|ledger|register|inventory|(?:log|time) ?book|log)\b",
     ),
     Deed(
         "cancel,call off",
@@ -261,17 +325,18 @@ DEEDS = (
         "order,purchase,buy",
         "order purchas buy checkout shop",
         r"items?\b|units?\b|copies|licen[cs]es?\b|supplies|parts?\b|replacements?\b|products?\b|boxes\b|"
-        r"(?:the|a|an|two|three|\d+) ",
+        r"(?:a|an|two|three|four|five|six|ten|\d+) (?:new |more |further )?\w{3}",
         passive=False,
     ),
     Deed("place", "order purchas buy checkout shop place", r"(?:[\w-]{1,20} ){0,3}orders?\b"),
     Deed(
         "create,open,file,raise,register,submit,log",
-        "create open file add insert issue ticket submit register new write post log",
+        "create open add insert issue ticket submit register new write post log",
         rf"orders?\b|events?\b|applications?\b|claims? with\b|complaints?\b|{_RECORDS}|{_FILES}",
     ),
     Deed(
-        "update,change,edit,modify,close,rename,move,archive,merge,assign,approve,reopen,resolve,label,reset,mark,patch,"
+        "update,change,edit,modify,close,rename,move,archive,merge,assign,approve,reopen,resolve,label,reset,mark,"
+        "patch,"
         "disable,enable,lock,unlock",
         "updat chang edit modif set patch close renam move archive merge write put assign approve resolve label reset "
         "reopen mark disable enable lock unlock",
@@ -281,7 +346,7 @@ DEEDS = (
         "deploy,release,restart,reboot,roll back,provision,install,migrate,scale,ship",
         "deploy release restart reboot rollback provision shell run execute ci install migrat scale bash command",
         r"services?\b|servers?\b|app(?:lication)?\b|version|clusters?\b|containers?\b|production|staging|instances?\b|"
-        r"patch|fix\b|build\b|packages?\b|dependenc|pods?\b",
+        r"patch|fix\b|build\b|packages?\b|dependenc|pods?\b|routers?\b|devices?\b|machines?\b|hosts?\b|nodes?\b|daemon",
     ),
     Deed("translate,transcribe", "translat transcri", r"[^.]{0,80}\b(?:with|using|via) (?:the|a) \w"),
 )
@@ -309,8 +374,3 @@ def deed_for_noun(noun: str) -> Deed:
 def told_verbs() -> frozenset[str]:
     """Return the infinitives of all deeds, without particles."""
     return frozenset(verb for deed in DEEDS for verb in deed.verbs)
-
-
-def is_past(word: str) -> bool:
-    """Say whether a word is a past form of a deed's verb."""
-    return any(word.casefold() in past_forms(verb) for verb in told_verbs())

@@ -28,7 +28,10 @@ _IRREGULAR = {
     "cancel": "cancelled canceled",
     "label": "labelled labeled",
 }
-_DOUBLED = frozenset("ship tag scan drop commit transfer submit scrap plan log skim debug run put get set let hit ".split())
+_DOUBLED_TEXT = """
+    ship tag scan drop commit transfer submit scrap plan log skim debug run put get set let hit
+"""
+_DOUBLED = frozenset(_DOUBLED_TEXT.split())
 _DOUBLED_AS_PAST = frozenset(("run", "re-run", "rerun", "put", "set", "get", "let", "hit", "reset"))
 
 
