@@ -100,7 +100,15 @@ def test_crews_tells_what_is_planned_by_a_manager_and_what_is_a_pipeline(muster:
     assert "a manager plans" in rows["team"]
     assert "crew alone → crew team" in rows["both"]
     stages = muster("plan", "both").out.splitlines()
-    assert stages[stages.index("stage 1: crew alone") + 2].split() == ["1", "unused", "worker", "openai/scripted", "–", "–", "–"]
+    assert stages[stages.index("stage 1: crew alone") + 2].split() == [
+        "1",
+        "unused",
+        "worker",
+        "openai/scripted",
+        "–",
+        "–",
+        "–",
+    ]
 
 
 def test_a_partial_result_is_printed_and_said_to_be_partial(muster: Muster, lab: Lab) -> None:
