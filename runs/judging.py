@@ -15,6 +15,7 @@ from runs.seams import Guard
 from runs.state import Parked, Question
 from runs.unit import Unit, evidence_for
 from tasks.contracts import ask_again, canonical, read_contract
+from tasks.evidence import Evidence
 from tasks.guardrails import check_rule, is_empty
 
 Sources = Callable[[str], "str | None"]
@@ -26,6 +27,8 @@ _JUDGE_TRIES = 3
 _CONFIDENCE = re.compile(
     r"\n[ \t*_]*confidence[ \t*_]*[:=][ \t*_]*(\d{1,3}(?:\.\d{1,6})?)[ \t]*(%?)[ \t*_.]*\s*\Z", re.I
 )
+_A_DOCUMENT = 500
+"""Characters from which an input is a text that can be read, and not a name."""
 _HELD_AGAINST_EVIDENCE = ("supported", "claimed_calls")
 
 
@@ -218,7 +221,10 @@ def check_by_rules(unit: Unit, text: str, sources: Sources, tools: Sequence[str]
 
 def _check_rule(unit: Unit, guardrail: GuardrailSpec, text: str, sources: Sources, tools: Sequence[str]) -> list[str]:
     evidence = evidence_for(unit) if guardrail.rule in _HELD_AGAINST_EVIDENCE else []
-    calls = {item.source for item in evidence if not item.id.startswith("input/")}
+    if guardrail.rule == "claimed_calls":  # who was handed a document may say that they read it
+        evidence = [item for item in evidence if not item.id.startswith("input/") or len(item.text) >= _A_DOCUMENT]
+        evidence += [Evidence(f"task/{name}", f"task {name}", text) for name, text in unit.outputs.items()]
+    calls = {item.source for item in evidence if not item.id.startswith(("input/", "task/"))}
     return check_rule(
         guardrail.rule or "",
         guardrail.value,

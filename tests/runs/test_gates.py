@@ -237,3 +237,16 @@ def test_each_entry_is_held_against_the_goal(lab: Lab, model: ScriptedServer) ->
 def test_a_crash_while_the_goal_is_checked_judges_alike(lab: Lab, model: ScriptedServer) -> None:
     write_goal(lab, "@answer: about snow\n@after-refusal: about rain", "Say all about rain")
     assert_survives_crashes(lab, model, crew="team", most=5)
+
+
+@pytest.mark.parametrize(("handed", "accepted"), [("", False), ("a text " * 100, True)])
+def test_who_says_that_they_read_a_document_was_handed_one(
+    lab: Lab, model: ScriptedServer, handed: str, accepted: bool
+) -> None:
+    tasks: dict[str, Any] = {"work": {"description": "@answer: I read the document about {topic}."}}
+    tasks["work"] |= {"guardrails": [{"claimed_calls": True, "gate": "fail"}], "context": []}
+    if handed:
+        tasks = {"notes": f"@answer: {handed}", "work": tasks["work"] | {"context": ["notes"]}}
+    write_project(lab, tasks)
+    outcome = lab.run(inputs={"topic": "rain"})
+    assert (outcome.status == "succeeded") is accepted, outcome.reason
