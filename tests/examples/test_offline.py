@@ -131,12 +131,13 @@ def test_a_person_sees_the_plan_before_it_is_run(example: Lab) -> None:
     seen: list[str] = []
 
     def ask(question: Any) -> str:
-        seen.append(question.text)
+        seen.extend([question.text, question.editable])
         return ""
 
     outcome = run_to_its_end(example, "planned", ask=ask)
-    assert len(seen) == 1
-    assert "subtasks:" in seen[0]
+    assert len(seen) == 2
+    assert "1.  research  secretary" in seen[0]
+    assert seen[1].startswith("subtasks:")
     assert_cited(example, outcome.output, 1)
 
 
