@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,27 @@ if __package__:  # installed: this is muster/main.py, and the rooms beside it ar
 
 import typer
 
-from cli import blame, check, doctor, inspect_, new, plan, run, runs, why
+from cli import (
+    approvals,
+    blame,
+    check,
+    doctor,
+    inspect_,
+    new,
+    operate,
+    plan,
+    repair,
+    rollback,
+    run,
+    runs,
+    schedule,
+    serve,
+    why,
+)
 from cli.output import print_error, result, say
 from cli.session import Session, hoist_globals
 from muster import __version__
-from project.errors import AppError
+from project.errors import AppError, database_trouble
 
 app = typer.Typer(
     name="muster",
@@ -56,8 +73,21 @@ app.command("tools")(inspect_.tools)
 app.command("models")(inspect_.models)
 app.command("doctor")(doctor.doctor)
 app.command("blame")(blame.blame)
+app.command("serve")(serve.serve)
+app.command("worker")(serve.worker)
 runs.app.command("why")(why.why)
+runs.app.command("pause")(operate.pause)
+runs.app.command("cancel")(operate.cancel)
+runs.app.command("fork")(repair.fork)
+runs.app.command("replay")(repair.replay)
+runs.app.command("diff")(repair.diff)
+runs.app.command("set")(repair.set_)
+runs.app.command("delete")(repair.delete)
+runs.app.command("rollback")(rollback.rollback)
+runs.app.command("prune")(repair.prune)
 app.add_typer(runs.app, name="runs")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(approvals.app, name="approvals")
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -89,21 +119,12 @@ def execute(arguments: Sequence[str]) -> int:
             return 2
         if debug:
             raise
-        if trouble := next((words for sign, words in _DATABASE_TROUBLE.items() if sign in str(error)), ""):
+        if trouble := database_trouble(error):
             say(f"the journal can't be written: {trouble}")
             return 1
         say(f"unexpected {type(error).__name__}: {error}")
         say(f"this is a bug of Muster; the traceback is in {_keep_traceback()} (or shown with --debug)")
         return 70
-
-
-_DATABASE_TROUBLE = {
-    "disk is full": "the disk is full. Free some space, then `muster runs resume`; what is journaled is kept",
-    "readonly database": "its file or folder is read-only. Make it writable, or point MUSTER_STATE elsewhere",
-    "unable to open database": "its file can't be opened. Make it writable, or point MUSTER_STATE elsewhere",
-    "database disk image is malformed": "its file is damaged. Put it aside, or restore it from a copy",
-    "file is not a database": "its file is not a database. Put it aside, or restore it from a copy",
-}
 
 
 def _keep_traceback() -> str:
@@ -118,7 +139,13 @@ def _keep_traceback() -> str:
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    raise SystemExit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        # Threads of calls that were left: the interpreter would wait for each to end. The journal is the truth.
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,11 @@ class ToolContext:
     idempotency_key: str = ""
     """The same for every attempt of one call, also after a crash."""
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The key as the header that HTTP services know it by; {} where there is none."""
+        return {"Idempotency-Key": self.idempotency_key} if self.idempotency_key else {}
+
 
 def tool(
     *,
@@ -38,12 +43,22 @@ def tool(
     private: bool = False,
     timeout_seconds: float = 60.0,
     cache: bool = False,
+    process: bool = True,
+    probe: Callable[..., Any] | None = None,
+    if_unknown: Literal["ask", "tell"] = "ask",
+    undo: Callable[..., Any] | None = None,
 ) -> Callable[[_Function], _Function]:
     """Declare a function as a tool; its docstring and its parameters' types are what the model reads.
 
     `repeat` says what doing it twice means: `safe` nothing, `keyed` the tool is given a key that is stable over
     crashes, `once` never again without a person. Unset: `safe` for `read`, else `once`.
     `cache`: within a task, the same call again is answered with the first one's result.
+    `process`: the function runs in a process beside Muster's, which is ended when the time is up. False: in Muster's
+    own, where one that blocks can only be left alone.
+    `probe`, for `once`: takes the arguments it names of the call's; returns the call's result when it happened, None
+    when it did not. It is asked when a crash leaves that open; without one `if_unknown` says who is: `ask` a person, or
+    `tell` the agent that nobody knows.
+    `undo`: takes the same and, where it names it, `result: str`; takes back what the call did.
     """
 
     def mark(function: _Function) -> _Function:
@@ -54,6 +69,10 @@ def tool(
             "private": private,
             "timeout_seconds": timeout_seconds,
             "cache": cache,
+            "process": process,
+            "probe": probe,
+            "if_unknown": if_unknown,
+            "undo": undo,
         }
         return function
 

@@ -120,20 +120,20 @@ def in_child(lab: Lab, topic: str, run_id: str, kill_after: float | None) -> boo
 
 def look(lab: Lab, run_id: str) -> dict[str, Any]:
     """Read the run from its journal, in this process: result, tokens, journaled model and tool calls."""
-    from runs.database import database_path, open_database
+    from runs.database import database_exists, open_database
     from runs.engine import Reader
     from runs.report import read_steps, summarise
     from runs.store import RunStore
 
     settings = lab.settings()
     folder = settings.state_folder / "runs" / run_id
-    if not database_path(settings).exists():
+    if not database_exists(settings):
         return {"models": 0, "tools": 0, "summary": None}
-    database = open_database(database_path(settings))
+    database = open_database(settings)
     row = RunStore(database).find(run_id)
     if row is None:
         return {"models": 0, "tools": 0, "summary": None}
-    reader = Reader(database_path(settings))
+    reader = Reader(database)
     try:
         kinds = Counter(step.kind for step in read_steps(reader, run_id, folder))
         return {"models": kinds["model"], "tools": kinds["tool"], "summary": summarise(reader, row, folder)}

@@ -99,25 +99,27 @@ def _path(project: Path, name: str) -> Path:
 
 def _newest(here: Session, project: Path, name: str) -> _Written:
     """Find the run that wrote the file last, or whose result it is. Raises: AppError."""
-    from runs.database import database_path, open_database
+    from runs.database import database_exists, open_database
     from runs.engine import Reader
+    from runs.files import runs_folder
     from runs.store import RunStore
 
     settings = here.settings()
-    database, runs = database_path(settings), settings.state_folder / "runs"
+    runs = runs_folder(settings)
     path = _path(project, name)
-    if not database.exists():
+    if not database_exists(settings):
         raise AppError(f"no run wrote {name!r}", fix="no run was started in this project yet")
     if path.is_relative_to(runs.resolve()):
         kept = path.relative_to(runs.resolve()).parts
         if len(kept) == 3 and kept[1] == "outputs":
             row, folder, reader = find_in_journal(here, kept[0])
             return _Written(row, folder, reader, Path(kept[2]).stem)
+    database = open_database(settings)
     reader = Reader(database)
     text = _read(path).strip() if path.is_file() else None
     best: tuple[float, RunRow, str] | None = None
     printed: tuple[RunRow, str] | None = None
-    rows = RunStore(open_database(database)).list(_MOST_RUNS)
+    rows = RunStore(database).list(_MOST_RUNS)
     for row in sorted(rows, key=lambda row: -row.updated_at):
         if best is not None and row.state != "running" and row.updated_at < best[0]:
             break

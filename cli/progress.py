@@ -14,7 +14,7 @@ from policy.budget import Spent
 if TYPE_CHECKING:
     from runs.state import Event
 
-_PIECE = re.compile(r"\.[aci]\d+(r\d+)?$")
+_PIECE = re.compile(r"\.[acfi]\d+(r\d+)?$")
 JOURNALED = "from the journal"
 """Detail of the event that ends a task which was done before this process."""
 _MARKS = {"waiting": "·", "running": "▸", "done": "✓", "parked": "■"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
+from cli.asking import ask_at_terminal
 from cli.output import print_json, result, say
 from cli.session import Session, session
 from project.errors import UsageError
@@ -17,9 +18,17 @@ if TYPE_CHECKING:
     from crews.planned import Plan
     from project.spec import BudgetSpec
     from runs.control import Outcome, Runner
-    from runs.state import Question
+    from runs.questions import Question
 
-_EXITS = {"succeeded": 0, "failed": 1, "stopped": 1, "waiting": 4, "interrupted": 130}
+_EXITS = {
+    "succeeded": 0,
+    "failed": 1,
+    "stopped": 1,
+    "cancelled": 1,
+    "waiting": 4,
+    "paused": 130,
+    "interrupted": 130,
+}
 OFFLINE_WORDS = (
     "Offline mode: no language model is configured. The text is a selection of sentences copied from the sources\n"
     "cited; nothing was written, inferred or checked for truth. Set OPENAI_API_KEY (or another provider's key) in the\n"
@@ -41,6 +50,7 @@ def run(
     max_model_calls: int = typer.Option(-1, "--max-model-calls", help="Most model calls.", show_default=False),
     max_tool_calls: int = typer.Option(-1, "--max-tool-calls", help="Most tool calls.", show_default=False),
     max_seconds: float = typer.Option(-1, "--max-seconds", help="Most seconds of work.", show_default=False),
+    detach: bool = typer.Option(False, "--detach", help="Queue it for `muster serve` or a worker; print its id."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document, and nothing on stderr but errors."),
 ) -> None:
     """Run a crew. The result goes to stdout, progress to stderr."""
@@ -64,7 +74,20 @@ def run(
     )
     make_state_folder(settings)
     with open_runner(here) as runner:
+        if detach:
+            raise typer.Exit(_enqueue(runner, plan, run_id, as_json))
         raise typer.Exit(_start_or_go_on(runner, here, plan, run_id, as_json))
+
+
+def _enqueue(runner: "Runner", plan: "Plan", run_id: str, as_json: bool) -> int:
+    from runs.origin import started_by
+
+    queued = runner.enqueue(plan, run_id or None, origin={"by": started_by()})
+    if as_json:
+        print_json({"run_id": queued, "status": "queued"})
+    else:
+        result(queued)
+    return 0
 
 
 def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, as_json: bool) -> int:
@@ -116,16 +139,17 @@ def _progress(plan: "Plan", quiet: bool, verbose: bool) -> Any:
 
 
 @contextlib.contextmanager
-def open_runner(here: Session) -> Any:
+def open_runner(here: Session, lease_seconds: float | None = None) -> Any:
     """Give a runner of the project; what user code and libraries print goes to stderr meanwhile."""
     from runs import quiet
 
     settings = here.settings()
     with contextlib.redirect_stdout(sys.stderr):
         quiet.prepare(settings.state_folder)
-        from runs.control import Runner
+        from runs.control import LEASE_SECONDS, Runner
 
-        runner = Runner(settings)
+        tell = None if here.quiet else say
+        runner = Runner(settings, lease_seconds=lease_seconds or LEASE_SECONDS, tell=tell)
         try:
             yield runner
         finally:
@@ -139,12 +163,7 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
 
         def ask_here(question: "Question") -> str:
             progress.pause()
-            say(f"\n{question.text}\n")
-            edits = "; `e` opens it in your editor" if question.editable else ""
-            sys.stderr.write(f"{question.prompt}{edits}: ")
-            sys.stderr.flush()
-            said = input()
-            return _edit(question.editable) if question.editable and said.strip() == "e" else said
+            return ask_at_terminal(question)
 
         ask = ask_here
     try:
@@ -156,12 +175,6 @@ def attend(runner: "Runner", run_id: str, progress: Any, quiet: bool) -> "Outcom
         return runner.interrupt(run_id, "interrupted by Ctrl-C")
     except KeyboardInterrupt:
         return runner.abandon(run_id, "interrupted by Ctrl-C")
-
-
-def _edit(text: str) -> str:
-    """Let a person edit YAML; what was not changed accepts it."""
-    edited: str | None = cast(Any, typer).edit(text, extension=".yaml")
-    return "" if edited is None or edited.strip() == text.strip() else edited
 
 
 def _at_terminal() -> bool:
@@ -180,10 +193,10 @@ def name_interrupted(runner: "Runner", quiet: bool) -> None:
     """Name runs whose process died; they are left alone."""
     if quiet:
         return
-    from runs.locks import holder
+    from runs.report import current_state
 
     for row in runner.store.list(200):
-        if row.state == "running" and holder(runner.folder(row.run_id)) is None:
+        if current_state(row, runner.folder(row.run_id)) != row.state:
             say(f"run {row.run_id} was interrupted; `muster runs resume {row.run_id}` goes on with it")
 
 
@@ -199,6 +212,8 @@ def finish(runner: "Runner", outcome: "Outcome", as_json: bool, quiet: bool) -> 
         _tell_partial(outcome.partial, quiet)
         if row.offline and not quiet:
             say(f"\n{OFFLINE_WORDS}")
+    for warning in outcome.warnings if not quiet else ():
+        say(f"note: {warning}")
     if outcome.status != "succeeded":
         _explain(outcome, quiet)
     return _EXITS[outcome.status]
@@ -218,17 +233,20 @@ def _explain(outcome: "Outcome", quiet: bool) -> None:
         "stopped": "stopped at a ceiling",
         "waiting": "waits",
         "interrupted": "was interrupted",
+        "paused": "is paused",
+        "cancelled": "was cancelled",
     }
     say(f"run {outcome.run_id} {words[outcome.status]}: {outcome.reason}")
     if outcome.fix:
         say(f"hint: {outcome.fix}")
-    if quiet:
+    if quiet or outcome.status == "cancelled":
         return
     goes_on = {
         "failed": " tries again what failed",
         "stopped": " with a higher ceiling goes on",
         "waiting": " at a terminal asks again",
         "interrupted": " goes on",
+        "paused": " goes on",
     }[outcome.status]
     say(f"hint: `muster runs resume {outcome.run_id}`{goes_on}; what is done is kept and not paid again")
 

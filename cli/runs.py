@@ -43,7 +43,7 @@ def list_runs(
 def _print_list(here: Session, limit: int, crew: str, as_json: bool) -> None:
     from runs.report import current_state
 
-    store, folder = _open_store(here)
+    store, folder = open_store_if_any(here)
     rows: list[RunRow] = store.list(limit, crew=crew or None) if store else []
     states = {row.run_id: current_state(row, folder / row.run_id) for row in rows}
     if as_json:
@@ -86,30 +86,40 @@ def _line(row: "RunRow", state: str) -> tuple[str, ...]:
     )
 
 
-def _open_store(here: Session) -> "tuple[RunStore | None, Path]":
+def open_store_if_any(here: Session) -> "tuple[RunStore | None, Path]":
     """Open the table of runs without DBOS, and name the folder of their files; None when nothing was ever run."""
-    from runs.database import database_path, open_database
+    from runs.database import database_exists, open_database
+    from runs.files import runs_folder
     from runs.store import RunStore
 
     settings = here.settings()
-    folder, database = settings.state_folder, database_path(settings)
-    if not database.exists():
-        return None, folder / "runs"
-    return RunStore(open_database(database)), folder / "runs"
+    folder = runs_folder(settings)
+    if not database_exists(settings):
+        return None, folder
+    return RunStore(open_database(settings)), folder
+
+
+def open_store(here: Session) -> "tuple[RunStore, Path]":
+    """Open the table of runs, and name the folder of their files. Raises: AppError when nothing was ever run."""
+    from project.errors import AppError
+
+    store, folder = open_store_if_any(here)
+    if store is None:
+        raise AppError("there is no run yet", fix="`muster run CREW` starts one")
+    return store, folder
 
 
 def find_in_journal(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]":
     """Return a run, its folder and a reader of its journal. Raises: AppError."""
     from project.errors import AppError
-    from runs.database import database_path
     from runs.engine import Reader
     from runs.store import find_run
 
-    store, folder = _open_store(here)
+    store, folder = open_store_if_any(here)
     if store is None:
         raise AppError(f"there is no run {run_id!r}", fix="none was started in this project yet")
     row = find_run(store, run_id)
-    return row, folder / row.run_id, Reader(database_path(here.settings()))
+    return row, folder / row.run_id, Reader(store.database)
 
 
 @app.command()
@@ -210,8 +220,9 @@ def _cost(step: "Step") -> str:
 def _what(step: "Step") -> str:
     record = step.record
     if "error" in record:
-        error = record["error"]
-        return _short(f"{error['kind']}: {error['message']}")
+        error, then = record["error"], record.get("next", "")
+        other = f"{then} is asked next; " if then not in ("", record.get("asked")) else ""
+        return _short(f"{other}{error['kind']}: {error['message']}")
     match step.kind:
         case "model":
             usage = record["usage"]
@@ -292,7 +303,7 @@ def watch(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> No
 
     here = session(context)
     row, folder, reader = find_in_journal(here, run_id)
-    store, runs_folder = _open_store(here)
+    store, runs_folder = open_store_if_any(here)
     assert store is not None
     seen: set[str] = set()
     while True:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from crews.planned import PlannedTask
+from crews.planned import PlannedTask, fill_use, fill_way
 from project.errors import AppError
 from project.fill import fill_item, fill_item_settings
 from project.spec import TaskSpec
@@ -39,9 +39,9 @@ def fill_entry(task: TaskSpec, entry: Any, number: int) -> TaskSpec:
         ],
     }
     if task.tools is not None:
-        changes["tools"] = [
-            use.model_copy(update={"settings": fill_item_settings(use.settings, entry, number)}) for use in task.tools
-        ]
+        changes["tools"] = [fill_use(use, lambda given: fill_item_settings(given, entry, number)) for use in task.tools]
+    if task.fallback:
+        changes["fallback"] = [fill_way(way, filled) for way in task.fallback]
     return task.model_copy(update=changes)
 
 
@@ -53,13 +53,13 @@ def join_entries(planned: PlannedTask, entries: Sequence[Any], results: Sequence
         if "failed" in result
     ]
     if planned.contract is not None:
-        values = [json.loads(result["output"]) if "output" in result else None for result in results]
+        values = [json.loads(result["output"]) if _has_output(result) else None for result in results]
         output = json.dumps(values, ensure_ascii=False, indent=2)
     else:
         parts = [
             f"## {_title(entry)}\n\n{result['output']}"
             for entry, result in zip(entries, results, strict=True)
-            if "output" in result
+            if _has_output(result)
         ]
         output = "\n\n".join(parts) or "(no entries)"
     sure: list[dict[str, Any]] = [result.get("confidence") or {"value": None} for result in results]
@@ -78,6 +78,10 @@ def join_entries(planned: PlannedTask, entries: Sequence[Any], results: Sequence
         "entries": len(entries),
         "json": planned.contract is not None,
     }
+
+
+def _has_output(result: Mapping[str, Any]) -> bool:
+    return "output" in result and not result.get("skipped")
 
 
 def _title(entry: Any) -> str:

@@ -1,6 +1,9 @@
 """A project's crew → a plan: order, agents, tools, models and ceilings resolved, placeholders filled."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from crews.planned import CrewPlan, Member, Plan, PlannedTask, Value, fill_crew
 from models.choose import Choice, choose_model
@@ -11,7 +14,8 @@ from project.inputs import crew_inputs, find_crew
 from project.load import Project
 from project.names import HUMAN
 from project.order import state_writers, task_reads
-from project.spec import AgentSpec, BudgetSpec, CrewSpec, ManagerSpec
+from project.spec import AgentSpec, BudgetSpec, CrewSpec, FieldSpec, ManagerSpec
+from tasks.contracts import read_contract
 
 _PERSON = AgentSpec(role="Person", goal="Do what only a person can do", backstory="A person at the terminal.")
 _MANAGER = AgentSpec(
@@ -46,6 +50,8 @@ def plan_crew(
         model_reasons={name: choice.reason for name, choice in resolver.models.items()},
         crews=resolver.nested,
         budget=merge_budgets(find_crew(project, crew_name).budget, budget),
+        deadline_seconds=find_crew(project, crew_name).deadline_seconds,
+        queue=find_crew(project, crew_name).queue,
         code=dict(code or {}),
         project=str(project.root),
         project_digest=project.digest,
@@ -90,6 +96,11 @@ class _Resolver:
     def _task(self, name: str, needs: list[str], crew: CrewSpec, members: Mapping[str, Member]) -> PlannedTask:
         task = self._project.tasks[name]
         contract = dict(self._project.contracts[task.output]) if isinstance(task.output, str) else task.output
+        for way in task.fallback:
+            if way.model is not None:
+                self._stand_in(way.model)
+            if isinstance(way.text, dict) and contract is not None:
+                _check_fixed(name, way.text, contract)
         after = [*condition_tasks(task), *state_writers(crew, self._project.tasks, name)]
         planned = PlannedTask(
             name=name,
@@ -121,7 +132,19 @@ class _Resolver:
     def _model(self, llm: str | None) -> str:
         choice = choose_model(self._option, llm, self._project.models, self._environ)
         self.models[choice.name] = choice
+        self._chain(choice)
         return choice.name
+
+    def _stand_in(self, name: str) -> None:
+        """Resolve a model that is named for the time when another one fails: `--model` does not replace it."""
+        if name not in self.models:
+            choice = choose_model(None, name, self._project.models, self._environ)
+            self.models[name] = replace(choice, reason="a fallback")
+            self._chain(choice)
+
+    def _chain(self, choice: Choice) -> None:
+        for other in choice.spec.fallback:
+            self._stand_in(other)
 
 
 def _member_names(project: Project, crew: CrewSpec) -> list[str]:
@@ -140,6 +163,14 @@ def _workers(
     names += [task.agent_name for task in tasks if task.agent_name and task.agent_name not in names]
     leading = {manager.agent, manager.reviewer} if manager is not None else set[str | None]()
     return [name for name in dict.fromkeys(names) if name in members and name not in leading]
+
+
+def _check_fixed(name: str, fixed: Mapping[str, Any], contract: Mapping[str, FieldSpec]) -> None:
+    """Check the fixed output of a fallback. Raises: AppError (exit 3) where it breaks the contract."""
+    _, problems = read_contract(json.dumps(fixed), contract)
+    if problems:
+        what = f"{name}: the `text` of its fallback breaks the contract: {'; '.join(problems[:3])}"
+        raise AppError(what, fix="write the fields as the contract has them", exit_code=3)
 
 
 def find_waves(needs: Mapping[str, Sequence[str]]) -> list[list[str]]:

@@ -1,16 +1,18 @@
 """A crew resolved: everything that a task refers to stands beside it. What a run carries from start to end."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal, TypeVar
 
-from project.fill import ITEM_NAMES, fill, fill_settings
+from project.fill import ITEM_NAMES, fill, fill_settings, map_texts
 from project.spec import (
     AgentSpec,
     BudgetSpec,
+    FallbackSpec,
     FieldSpec,
     InputSpec,
     ManagerSpec,
     ModelSpec,
+    QueueSpec,
     Spec,
     StageSpec,
     StateSpec,
@@ -124,6 +126,10 @@ class Plan(CrewPlan):
     """Crews that are a stage or do a task, not filled: their inputs are known when they start."""
     budget: BudgetSpec
     """Ceilings, the command line's already in place of the crew's."""
+    deadline_seconds: float | None = None
+    """Seconds of the run from its first start; waiting for a person does not count."""
+    queue: QueueSpec = QueueSpec()
+    """Where the run waits for a worker, where it is queued."""
     code: dict[str, str]
     """User tool and guardrail files: path → sha256."""
     project: str
@@ -176,7 +182,17 @@ def fill_task(task: TaskSpec, inputs: Mapping[str, Value]) -> TaskSpec:
         if pattern is not None and pattern.criteria:
             criteria = [fill(text, inputs, leave) for text in pattern.criteria]
             changes[name] = pattern.model_copy(update={"criteria": criteria})
+    if task.fallback:
+        changes["fallback"] = [fill_way(way, lambda text: fill(text, inputs, leave)) for way in task.fallback]
     return filled.model_copy(update=changes)
+
+
+def fill_way(way: FallbackSpec, filled: Callable[[str], str]) -> FallbackSpec:
+    """Fill the fixed output of a fallback, a text or the texts of an object."""
+    if way.text is None:
+        return way
+    text = filled(way.text) if isinstance(way.text, str) else map_texts(way.text, filled)
+    return way.model_copy(update={"text": text})
 
 
 def _filled(spec: _S, inputs: Mapping[str, Value], leave: Collection[str]) -> _S:
@@ -186,10 +202,16 @@ def _filled(spec: _S, inputs: Mapping[str, Value], leave: Collection[str]) -> _S
         if text is not None:
             changes[name] = fill(text, inputs, leave)
     if spec.tools:
-        changes["tools"] = [
-            use.model_copy(update={"settings": fill_settings(use.settings, inputs, leave)}) for use in spec.tools
-        ]
+        changes["tools"] = [fill_use(use, lambda given: fill_settings(given, inputs, leave)) for use in spec.tools]
     return spec.model_copy(update=changes)
+
+
+def fill_use(use: ToolUse, filled: Callable[[Mapping[str, Any]], dict[str, Any]]) -> ToolUse:
+    """Fill the settings of a tool and of those that may be called in its place."""
+    changes: dict[str, Any] = {"settings": filled(use.settings)}
+    if use.fallback:
+        changes["fallback"] = [fill_use(other, filled) for other in use.fallback]
+    return use.model_copy(update=changes)
 
 
 _TEXT_FIELDS: dict[type[Spec], tuple[str, ...]] = {

@@ -62,6 +62,20 @@ def choose_model(
     return Choice(asked, spec, why)
 
 
+def chain_of(name: str, models: Mapping[str, ModelSpec]) -> list[str]:
+    """Name the model and all that stand in for it, each once, in the order in which they are asked."""
+    found: dict[str, None] = {}
+
+    def add(one: str) -> None:
+        if one not in found and one in models:
+            found[one] = None
+            for other in models[one].fallback:
+                add(other)
+
+    add(name)
+    return list(found)
+
+
 def _auto(name: str, spec: ModelSpec, environ: Mapping[str, str]) -> Choice:
     for variable, model, provider in _AUTO:
         if environ.get(variable, "").strip():

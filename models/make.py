@@ -60,6 +60,8 @@ class Model:
     spec: ModelSpec
     provider: BaseLLM
     context_window: int
+    keeps_deadlines: bool = False
+    """Whether the provider's own transport ends an exchange in time."""
 
     def ask(
         self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], timeout_seconds: float
@@ -72,10 +74,46 @@ class Model:
         llm = self.provider.model_copy()
         with _noting(recorded, time.monotonic() + timeout_seconds):
             try:
-                raw = _call(llm)(llm, list(messages), tools=list(tools) or None)
+                raw = self._ask_in_time(llm, messages, tools, timeout_seconds)
             except Exception as error:
                 raise _classify(error, self, timeout_seconds) from error
         return _answer(raw, recorded, messages)
+
+    def _ask_in_time(
+        self,
+        llm: BaseLLM,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        timeout_seconds: float,
+    ) -> Any:
+        """Call the provider. One whose SDK counts only silence, or nothing, is left alone when the time is up.
+
+        Raises: TimeoutError, and whatever the provider raises.
+        """
+
+        def work() -> Any:
+            return _call(llm)(llm, list(messages), tools=list(tools) or None)
+
+        return work() if self.keeps_deadlines else _within(timeout_seconds, work)
+
+
+def _within(seconds: float, work: Callable[[], Any]) -> Any:
+    box: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            box["answer"] = work()
+        except BaseException as error:
+            box["error"] = error
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True, name="model call")
+    thread.start()
+    thread.join(seconds)
+    if "error" in box:
+        raise box["error"]
+    if "answer" not in box:
+        raise TimeoutError
+    return box["answer"]
 
 
 def is_guarded_call() -> bool:
@@ -127,9 +165,9 @@ def make_model(name: str, spec: ModelSpec, environ: Mapping[str, str]) -> Model:
     else:
         arguments["model"] = spec.model
     provider = _build(name, spec, prefix, arguments)
-    _harden(provider, spec)
+    keeps_deadlines = _harden(provider, spec)
     window = spec.context_window or int(provider.get_context_window_size())
-    return Model(name, spec, provider, window)
+    return Model(name, spec, provider, window, keeps_deadlines)
 
 
 _LOCAL = frozenset({"ollama", "ollama_chat", "hosted_vllm", "gemini", "google"})
@@ -160,7 +198,8 @@ _CREWAI_EXTRAS = {
 }
 
 
-def _harden(provider: BaseLLM, spec: ModelSpec) -> None:
+def _harden(provider: BaseLLM, spec: ModelSpec) -> bool:
+    """Give the provider our recorder and, where it takes one, our transport; say whether it took it."""
     provider.__class__ = _recording(type(provider))
     client = getattr(provider, "_client", None)
     if client is not None and hasattr(client, "with_options") and type(client).__module__.startswith("openai"):
@@ -169,6 +208,8 @@ def _harden(provider: BaseLLM, spec: ModelSpec) -> None:
         client = client.with_options(http_client=http, max_retries=0, timeout=spec.timeout_seconds)
         _ = client.chat.completions  # imports a second's worth of modules, which no call's time should pay for
         provider._client = client  # type: ignore[attr-defined]
+        return True
+    return False
 
 
 _classes: dict[type, type] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from project.checks import Findings, Note
 from project.conditions import conditions_of
-from project.crew_texts import inputs_of
+from project.crew_texts import inputs_of, with_stand_ins
 from project.errors import Where
 from project.expressions import ENTRY, Condition, Path, read_condition
 from project.fill import dotted_placeholders, texts_in
@@ -84,7 +84,8 @@ def check_items(parts: Parts, findings: Findings) -> None:
             ("expected_output", task.expected_output),
             ("output_file", task.output_file),
             ("guardrails", [guardrail.text for guardrail in task.guardrails]),
-            ("tools", [use.settings for use in task.tools or []]),
+            ("tools", [use.settings for use in with_stand_ins(task.tools or [])]),
+            ("fallback", [way.text for way in task.fallback]),
         ):
             _check_item_fields(texts, field, parts.node("tasks.yaml", name, key).here(), findings)
 

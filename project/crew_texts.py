@@ -5,7 +5,7 @@ from typing import Any
 
 from project.conditions import condition_inputs
 from project.fill import ITEM_NAMES, dotted_placeholders, placeholders, texts_in
-from project.spec import AgentSpec, CrewSpec, InputSpec, TaskSpec
+from project.spec import AgentSpec, CrewSpec, InputSpec, TaskSpec, ToolUse
 
 Texts = tuple[str, str, str, list[str]]
 """File, entry, key, and the names of the placeholders under it."""
@@ -16,8 +16,14 @@ def named_by(task: TaskSpec) -> list[str]:
     names = [task.agent] if task.agent else []
     names += task.candidates.agents if task.candidates else []
     names += task.retry.agents if task.retry else []
+    names += [way.agent for way in task.fallback if way.agent]
     names += [spec.by for spec in (task.review, task.judge) if spec is not None and spec.by]
     return list(dict.fromkeys(names))
+
+
+def with_stand_ins(uses: Sequence[ToolUse]) -> list[ToolUse]:
+    """Return these tools, each followed by those that may be called in its place."""
+    return [one for use in uses for one in (use, *use.fallback)]
 
 
 def crew_agents(crew: CrewSpec, tasks: Mapping[str, TaskSpec], agents: Mapping[str, AgentSpec]) -> list[str]:
@@ -119,7 +125,8 @@ def _task_texts(task: TaskSpec) -> Iterator[tuple[str, Any]]:
     yield "expected_output", task.expected_output
     yield "output_file", task.output_file
     yield "guardrails", [guardrail.text for guardrail in task.guardrails]
-    yield "tools", [use.settings for use in task.tools or []]
+    yield "tools", [use.settings for use in with_stand_ins(task.tools or [])]
+    yield "fallback", [way.text for way in task.fallback]
     for key, spec in (("review", task.review), ("refine", task.refine), ("judge", task.judge)):
         if spec is not None and spec.criteria:
             yield key, spec.criteria
@@ -130,7 +137,7 @@ def _agent_texts(name: str, agent: AgentSpec) -> Iterator[Texts]:
         ("role", agent.role),
         ("goal", agent.goal),
         ("backstory", agent.backstory),
-        ("tools", [use.settings for use in agent.tools]),
+        ("tools", [use.settings for use in with_stand_ins(agent.tools)]),
     ):
         yield "agents.yaml", name, key, _named(texts, ())
 

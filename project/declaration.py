@@ -13,6 +13,7 @@ from project.hints import quoted, suggest
 EFFECTS = ("read", "write", "send", "spend", "execute")
 REPEATS = ("safe", "keyed", "once")
 RETURNS = ("trusted", "untrusted")
+IF_UNKNOWN = ("ask", "tell")
 HANDED = ("context", "idempotency_key")
 """Parameters that Muster fills; the model neither sees nor sets them."""
 
@@ -23,6 +24,10 @@ _VALUES: Mapping[str, str] = {
     "private": "True",
     "timeout_seconds": "60",
     "cache": "True",
+    "process": "False",
+    "probe": "was_posted",
+    "if_unknown": '"tell"',
+    "undo": "unpost",
 }
 KEYWORDS = tuple(_VALUES)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -34,7 +39,11 @@ _ALLOWED: Mapping[str, tuple[Any, ...]] = {
     "returns": RETURNS,
     "private": (True, False),
     "cache": (True, False),
+    "process": (True, False),
+    "if_unknown": IF_UNKNOWN,
 }
+_FUNCTIONS = ("probe", "undo")
+"""Keywords whose value is a function."""
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -56,6 +65,14 @@ class ToolDeclaration:
     """Seconds for one call."""
     cache: bool
     """Whether the same call again is answered with the first one's result."""
+    process: bool
+    """Whether it runs in a process that can be ended."""
+    probe: str
+    """The function that says whether a call happened; "" for none."""
+    if_unknown: str
+    """ask or tell: who is asked when a crash leaves that open and no probe says it."""
+    undo: str
+    """The function that takes a call back; "" for none."""
     doc: str
     """The docstring: what the model reads."""
     parameters: tuple[str, ...]
@@ -95,6 +112,9 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
         findings.wrong(where, what, "add a parameter `idempotency_key: str` or `context: ToolContext`")
     if not _NAME.fullmatch(node.name):
         findings.wrong(where, "no provider takes this as a tool's name", "use at most 64 letters a-z, digits and `_`")
+    if repeat != "once" and (needless := [name for name in ("probe", "if_unknown") if name in said]):
+        what = f"`{needless[0]}` says what becomes of a call that may not be made twice; this one may"
+        findings.wrong(where, what, f'take `{needless[0]}` out, or write `repeat="once"`')
     doc = ast.get_docstring(node) or ""
     if not doc.strip():
         findings.wrong(
@@ -108,6 +128,10 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
         private=said.get("private", False),
         timeout_seconds=float(said.get("timeout_seconds", 60.0)),
         cache=said.get("cache", False),
+        process=said.get("process", True),
+        probe=said.get("probe", ""),
+        if_unknown=said.get("if_unknown", "ask"),
+        undo=said.get("undo", ""),
         doc=doc,
         parameters=parameters,
         required=required,
@@ -154,6 +178,8 @@ def _read_keywords(decorator: ast.expr, where: Where, findings: Findings) -> dic
 
 
 def _read_keyword(name: str, node: ast.expr, place: Where, findings: Findings) -> Any:
+    if name in _FUNCTIONS:
+        return _read_function(name, node, place, findings)
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -174,6 +200,15 @@ def _read_keyword(name: str, node: ast.expr, place: Where, findings: Findings) -
         f"`{name}` must be one of {', '.join(words)}; got {quoted(repr(value))}",
         suggest(str(value), words, f"`{name}` takes"),
     )
+    return None
+
+
+def _read_function(name: str, node: ast.expr, place: Where, findings: Findings) -> str | None:
+    """Return the name of the function that a keyword names; None where it names none."""
+    if isinstance(node, ast.Name | ast.Attribute):
+        return ast.unparse(node)
+    if not (isinstance(node, ast.Constant) and node.value is None):
+        findings.wrong(place, f"`{name}` must be a function", f"write its name, such as `{name}={_VALUES[name]}`")
     return None
 
 

@@ -1,14 +1,14 @@
 """What the files of config/ have in common: entries by name, lists of names; and agents.yaml and contracts.yaml."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from project.checks import Findings, Grammar, expect_text, read_spec
 from project.contracts import read_fields
 from project.foreign import AGENT_KEYS
-from project.hints import quoted
+from project.hints import listed, quoted
 from project.names import ENTRY_NAME, HUMAN, Names, check_agent, check_name
 from project.parts import item_place
 from project.reader import Node
@@ -103,6 +103,19 @@ def read_names(node: Node, findings: Findings, *, noun: str, known: Known | None
             findings.wrong(item.here(), f"the {noun} {quoted(name)} is listed twice", f"keep one {quoted(name)}")
         elif known is None or known(name, item):
             found.append(name)
+    return found
+
+
+def read_kinds(node: Node, findings: Findings, *, kinds: Sequence[str], noun: str) -> list[str] | None:
+    """Read a list of fixed words, at least one."""
+
+    def known(name: str, item: Node) -> bool:
+        return check_name(name, kinds, noun, "there are", item.here(), findings)
+
+    found = read_names(node, findings, noun=noun, known=known)
+    if found == [] and not node.items:
+        findings.wrong(node.here(), "is empty", f"name some of: {listed(kinds)}, or leave it out")
+        return None
     return found
 
 

@@ -1,5 +1,6 @@
 """crews.yaml → specs, with the names of other files checked; what keys of one crew ask of each other."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -9,12 +10,22 @@ from project.entries import knows_model, read_agent_name, read_entries, read_llm
 from project.entries_inputs import read_inputs
 from project.foreign import CREW_KEYS
 from project.hints import quoted, suggest
-from project.names import HUMAN, STATE_NAME, Names, check_agent, check_name, check_worker
+from project.names import ENTRY_NAME, HUMAN, STATE_NAME, Names, check_agent, check_name, check_worker
 from project.reader import Node
-from project.spec import BudgetSpec, CrewSpec, ManagerSpec, StageSpec, StateSpec
+from project.spec import BudgetSpec, CrewSpec, ManagerSpec, QueueSpec, StageSpec, StateSpec
 
 _CEILINGS = {"max_dollars": "max_usd", "max_cost": "max_usd", "max_cost_usd": "max_usd", "deadline": "max_seconds"}
-_MEANT = {"variables": "inputs", "pipeline": "crews", "stages": "crews", "steps": "tasks", "objective": "goal"}
+_MEANT = {
+    "variables": "inputs",
+    "pipeline": "crews",
+    "stages": "crews",
+    "steps": "tasks",
+    "objective": "goal",
+    "deadline": "deadline_seconds",
+    "timeout_seconds": "deadline_seconds",
+    "timeout": "deadline_seconds",
+    "priority": "queue",
+}
 _MANAGER_KEYS = {"manager_agent": "agent", "manager_llm": "model"}
 _LISTS = ("list[str]", "list[int]", "list[float]", "list[object]")
 
@@ -32,6 +43,7 @@ def read_crews(tree: Node, names: Names, findings: Findings) -> dict[str, CrewSp
         "state": _read_state,
         "inputs": read_inputs,
         "budget": _read_budget,
+        "queue": _read_queue,
     }
     grammar = Grammar("a crew", takes, CREW_KEYS, _MEANT, tuple(_MANAGER_KEYS))
     crews = read_entries(CrewSpec, tree, grammar, findings)
@@ -40,7 +52,48 @@ def read_crews(tree: Node, names: Names, findings: Findings) -> dict[str, CrewSp
         refuse_human(node, "crew", findings)
         crews[name] = crew = _with_managers_keys(crew, node, findings)
         _check_shape(crew, node, findings)
+    _check_queues(crews, tree, findings)
     return crews
+
+
+def _check_queues(crews: Mapping[str, CrewSpec], tree: Node, findings: Findings) -> None:
+    """Check that crews which name one queue mean the same by it."""
+    first: dict[str, str] = {}
+    for name, crew in crews.items():
+        node = tree.entries[name].entries.get("queue")
+        if node is None or node.value is None:
+            continue
+        other = first.setdefault(crew.queue.name, name)
+        if crews[other].queue.max_running != crew.queue.max_running:
+            numbers = [spec.queue.max_running or "no" for spec in (crews[other], crew)]
+            what = f"the queue {quoted(crew.queue.name)} has {numbers[0]} `max_running` in the crew `{other}`"
+            what += f" and {numbers[1]} here"
+            where = node.entries["max_running"].here() if "max_running" in node.entries else node.here()
+            findings.wrong(where, what, "write the same number, or give the queue another name")
+
+
+def _read_queue(node: Node, findings: Findings) -> QueueSpec | None:
+    """Read `queue:`: its name, or the long form. Null means not written."""
+    if node.value is None:
+        return None
+    if isinstance(node.value, str):
+        name = _read_queue_name(node, findings)
+        return QueueSpec(name=name) if name else None
+    if not node.is_mapping:
+        fix = "name the queue: `queue: slow`, or write `queue: {name: slow, max_running: 3}`"
+        findings.wrong(node.here(), f"must be a name or a mapping of keys, got {node.got()}", fix)
+        return None
+    meant = {"concurrency": "max_running", "limit": "max_running", "max": "max_running"}
+    return read_spec(QueueSpec, node, Grammar("`queue`", {"name": _read_queue_name}, meant=meant), findings)
+
+
+def _read_queue_name(node: Node, findings: Findings) -> str | None:
+    name = expect_text(node, findings)
+    if name is not None and not ENTRY_NAME.fullmatch(name):
+        fix = "use at most 64 of A-Z, a-z, 0-9, `_` and `-`, and begin with a letter"
+        findings.wrong(node.here(), "cannot be the name of a queue", fix)
+        return None
+    return name
 
 
 def _with_managers_keys(crew: CrewSpec, node: Node, findings: Findings) -> CrewSpec:

@@ -1,24 +1,47 @@
 """models.yaml → specs."""
 
 import re
-from typing import Any, cast
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast, get_args
 
-from project.checks import Findings, Grammar, expect_text, read_spec
-from project.entries import MODEL_FIX, MODEL_FORM, check_entry_name
+from project.checks import Findings, Grammar, Take, expect_text, read_spec
+from project.entries import MODEL_FIX, MODEL_FORM, check_entry_name, read_kinds, read_names
 from project.foreign import MODEL_KEYS
-from project.hints import shown
+from project.hints import quoted, shown
 from project.leaks import looks_secret
-from project.names import MODEL_NAME
+from project.names import MODEL_NAME, check_name
+from project.order import find_circle
+from project.parts import item_place
 from project.reader import Node
-from project.spec import ModelSpec, PriceSpec
+from project.spec import ModelFailure, ModelSpec, PriceSpec, RateSpec
 
+_MEANT = {
+    "name": "model",
+    "url": "base_url",
+    "pricing": "price",
+    "fallbacks": "fallback",
+    "rpm": "rate_limit",
+    "max_rpm": "rate_limit",
+    "rate": "rate_limit",
+    "backoff": "backoff_seconds",
+    "retries": "max_attempts",
+}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def read_models(tree: Node, findings: Findings) -> dict[str, ModelSpec]:
     """Read models.yaml."""
-    takes = {"model": _read_model, "price": _read_price, "api_key_env": _read_variable, "parameters": _read_parameters}
-    grammar = Grammar("a model", takes, MODEL_KEYS, {"name": "model", "url": "base_url", "pricing": "price"})
+    takes: dict[str, Take] = {
+        "model": _read_model,
+        "price": _read_price,
+        "api_key_env": _read_variable,
+        "parameters": _read_parameters,
+        "fallback": partial(_read_fallback, known=list(tree.entries)),
+        "retry_on": partial(read_kinds, kinds=get_args(ModelFailure), noun="failure"),
+        "rate_limit": _read_rate,
+    }
+    grammar = Grammar("a model", takes, MODEL_KEYS, _MEANT)
     models: dict[str, ModelSpec] = {}
     for name, node in tree.entries.items():
         check_entry_name(name, node, MODEL_NAME, findings)
@@ -29,7 +52,57 @@ def read_models(tree: Node, findings: Findings) -> dict[str, ModelSpec]:
             models[name] = read_spec(ModelSpec, node, grammar, findings) or ModelSpec(model="")
         if name in ("offline", "auto") and models[name].model != name:
             findings.wrong(node.at_key(), f"the name `{name}` is taken by Muster", f"rename the model `{name}`")
+    _check_chains(models, tree, findings)
     return models
+
+
+def _check_chains(models: Mapping[str, ModelSpec], tree: Node, findings: Findings) -> None:
+    """Check that a conversation can go on with each model of a chain, and that no chain comes back to its start."""
+    ways = {name: spec.fallback for name, spec in models.items()}
+    told: set[str] = set()
+    for name, spec in models.items():
+        if not spec.fallback:
+            continue
+        node = tree.entries[name].entries["fallback"]
+        if spec.model == "offline":
+            findings.wrong(node.at_key(), "the offline model always answers", "take `fallback` out")
+        for other in spec.fallback:
+            where = item_place(node, other)
+            if models[other].model in ("offline", "auto"):
+                what = f"{quoted(other)} is `{models[other].model}`, which cannot go on with a model's conversation"
+                findings.wrong(where, what, "name a model with a provider; a task may have `fallback: [skip]`")
+            elif models[other].tool_calling != spec.tool_calling:
+                what = f"{quoted(other)} has another `tool_calling` than {quoted(name)}, so it cannot take over"
+                findings.wrong(where, what, f"name a model with `tool_calling: {spec.tool_calling}`")
+        circle = find_circle(ways, name)
+        if circle and not told.intersection(circle):
+            told.update(circle)
+            what = f"the models stand in for each other: {' → '.join(circle)}"
+            findings.wrong(item_place(node, circle[1]), what, f"take `{circle[1]}` out: a chain is named at its first")
+
+
+def _read_fallback(node: Node, findings: Findings, *, known: list[str]) -> list[str] | None:
+    """Read the models of a chain: one name, or a list."""
+
+    def is_known(name: str, item: Node) -> bool:
+        return check_name(name, known, "model", "models.yaml has", item.here(), findings)
+
+    if isinstance(node.value, str) and node.value.strip():
+        return [node.value] if is_known(node.value, node) else None
+    return read_names(node, findings, noun="model", known=is_known)
+
+
+def _read_rate(node: Node, findings: Findings) -> RateSpec | None:
+    """Read `rate_limit:`: calls a minute, or the long form."""
+    if node.value is None:
+        return None
+    if type(node.value) is int and node.value >= 1:
+        return RateSpec(calls=node.value)
+    if not node.is_mapping:
+        fix = "write calls a minute, such as `rate_limit: 60`, or `rate_limit: {calls: 60, seconds: 60}`"
+        findings.wrong(node.here(), f"must be a number or a mapping of keys, got {node.got()}", fix)
+        return None
+    return read_spec(RateSpec, node, Grammar("`rate_limit`"), findings)
 
 
 def _read_model(node: Node, findings: Findings) -> str | None:

@@ -13,6 +13,7 @@ from project.names import HUMAN, Names, check_name, check_worker
 from project.patterns import (
     read_candidates,
     read_condition_text,
+    read_fallback,
     read_for_each,
     read_judge,
     read_refine,
@@ -36,6 +37,8 @@ _MEANT = {
     "map": "for_each",
     "reviewer": "review",
     "retries": "retry",
+    "fallbacks": "fallback",
+    "on_failure": "fallback",
     "confidence": "min_confidence",
 }
 
@@ -57,6 +60,7 @@ def read_tasks(tree: Node, names: Names, findings: Findings) -> dict[str, TaskSp
         "candidates": partial(read_candidates, names=names),
         "judge": partial(read_judge, names=names),
         "retry": partial(read_retry, names=names),
+        "fallback": partial(read_fallback, names=names),
         "reads": partial(read_names, noun="piece of state"),
         "writes": partial(read_names, noun="piece of state"),
     }

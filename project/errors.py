@@ -63,3 +63,17 @@ class UsageError(AppError):
 
 class Stop(BaseException):
     """End what is running here. Not an Exception: CrewAI turns those from tools into more calls."""
+
+
+_DATABASE_TROUBLE = {
+    "disk is full": "the disk is full. Free some space, then `muster runs resume`; what is journaled is kept",
+    "readonly database": "its file or folder is read-only. Make it writable, or point MUSTER_STATE elsewhere",
+    "unable to open database": "its file can't be opened. Make it writable, or point MUSTER_STATE elsewhere",
+    "database disk image is malformed": "its file is damaged. Put it aside, or restore it from a copy",
+    "file is not a database": "its file is not a database. Put it aside, or restore it from a copy",
+}
+
+
+def database_trouble(error: BaseException) -> str:
+    """Say what ails the database, and what helps, where an error of it says so; else ""."""
+    return next((words for sign, words in _DATABASE_TROUBLE.items() if sign in str(error)), "")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 from project.errors import AppError
@@ -77,6 +77,15 @@ def fill_settings(
     return {key: _fill_value(value, values, leave) for key, value in settings.items()}
 
 
+def map_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return plain data with each text in it changed; keys stay as they are."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: map_texts(inner, change) for key, inner in cast(dict[str, Any], value).items()}
+    return [map_texts(inner, change) for inner in cast(list[Any], value)] if isinstance(value, list) else value
+
+
 def fill_item(text: str, item: Any, number: int | None = None) -> str:
     """Put an entry of `for_each` in the place of `{item}` and `{item.field}`, and its position in that of `{number}`.
 
@@ -99,14 +108,7 @@ def fill_item(text: str, item: Any, number: int | None = None) -> str:
 def fill_item_settings(settings: Mapping[str, Any], item: Any, number: int | None = None) -> dict[str, Any]:
     """Fill the texts at any depth of a tool's settings as `fill_item` does. Raises: as it."""
 
-    def filled(value: Any) -> Any:
-        if isinstance(value, str):
-            return fill_item(value, item, number)
-        if isinstance(value, dict):
-            return {key: filled(inner) for key, inner in cast(dict[str, Any], value).items()}
-        return [filled(inner) for inner in cast(list[Any], value)] if isinstance(value, list) else value
-
-    return {key: filled(value) for key, value in settings.items()}
+    return map_texts(dict(settings), lambda text: fill_item(text, item, number))
 
 
 def _fill_value(value: Any, values: Mapping[str, str | int | float], leave: Collection[str]) -> Any:

@@ -67,7 +67,9 @@ _SECURITY = _ignored("Muster tells agents apart by their names")
 _CHECKPOINT = _ignored("every step of a run is recorded anyway, and `muster runs resume` goes on from there", True)
 _VERBOSE = _ignored("Muster shows progress itself; `-v` shows more of it")
 _CACHE = _ignored("finished steps are never repeated, other calls are made as asked", True)
-_MAX_RPM = _different("calls are not spaced out; a provider's 429 is waited out and asked again")
+_MAX_RPM = _different(
+    "calls are spaced out by `rate_limit` of the model; a provider's 429 is waited out and asked again"
+)
 _FAILED_TOOL = _refused(
     "a failed tool call goes back to the agent as text and stands in the trace",
     "write `warn` or take the key out",
@@ -153,7 +155,6 @@ TASK_KEYS: Mapping[str, Foreign] = {
     "allow_crewai_trigger_context": _refused(_PLATFORM, "declare what a trigger would bring as an input of the crew"),
     "security_config": _SECURITY,
     "condition": _refused("YAML names no Python to ask", "write it as `when:`, such as `when: outputs.check.urgent`"),
-    "fallback": _later("another task in the place of a failed one", "name other agents under `retry: {agents: [...]}`"),
     "budget": _later("ceilings of single tasks", "set `budget:` of the crew"),
     **dict.fromkeys(
         (
@@ -193,7 +194,6 @@ CREW_KEYS: Mapping[str, Foreign] = {
     "planning": _PLANNING,
     "planning_llm": _PLANNING,
     "deliver": _later("delivery of results", "use `output_file` of the last task"),
-    "deadline_seconds": _later("deadlines", "use `max_seconds` under `budget:`"),
     **dict.fromkeys(
         (
             "id", "entity_type", "usage_metrics", "token_usage", "task_execution_output_json_files", "execution_logs",
@@ -224,13 +224,11 @@ MODEL_KEYS: Mapping[str, Foreign] = {
     ),
     "stream": _ignored("Muster shows progress itself", True),
     "callbacks": _CALLBACK,
-    "fallback": _later("another model in the place of a failed one"),
     "record": _later("recorded models"),
     "replay": _later("recorded models"),
 }  # fmt: skip
 
 FILES: Mapping[str, Foreign] = {
     "policy.yaml": _later("policies", "comment the file out, or remove it"),
-    "schedules.yaml": _later("schedules", "comment the file out, or remove it; cron can start `muster run`"),
 }
 """Files of config/ that a later release reads. With nothing in them but comments they may stand there."""

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from project.crew_texts import inputs_of
@@ -43,13 +43,22 @@ def read_inputs(project: Project, crew: str, given: Mapping[str, str], cwd: Path
 
 
 def read_values(
-    specs: Mapping[str, InputSpec], crew: str, given: Mapping[str, str], root: Path, cwd: Path
+    specs: Mapping[str, InputSpec],
+    crew: str,
+    given: Mapping[str, str],
+    root: Path,
+    cwd: Path,
+    *,
+    here: Callable[[str], str] = str,
 ) -> dict[str, Value]:
-    """Return the value of every input of `specs`, as `read_inputs` does for a crew of a project."""
+    """Return the value of every input of `specs`, as `read_inputs` does for a crew of a project.
+
+    `here` tells where on this machine a path leads; the value is the path as it was given.
+    """
     problems = [_unknown(name, crew, specs) for name in given if name not in specs]
     values: dict[str, Value] = {}
     for name, spec in specs.items():
-        value = _read(name, spec, given, root, cwd)
+        value = _read(name, spec, given, root, cwd, here)
         if isinstance(value, Problem):
             problems.append(value)
         else:
@@ -73,7 +82,9 @@ def _unknown(name: str, crew: str, specs: Mapping[str, InputSpec]) -> Problem:
     return Problem(f"unknown input {quoted(name)}", None, fix)
 
 
-def _read(name: str, spec: InputSpec, given: Mapping[str, str], root: Path, cwd: Path) -> Value | Problem:
+def _read(
+    name: str, spec: InputSpec, given: Mapping[str, str], root: Path, cwd: Path, here: Callable[[str], str]
+) -> Value | Problem:
     if name in given:
         text, base = given[name], cwd
         if not text.strip() and not (spec.type == "text" and spec.default is not None):
@@ -86,7 +97,7 @@ def _read(name: str, spec: InputSpec, given: Mapping[str, str], root: Path, cwd:
     else:
         text, base = spec.default, root
     if spec.type in ("folder", "file"):
-        return _read_path(name, spec, text, base)
+        return _read_path(name, spec, text, base, here)
     return text if spec.type == "text" else _read_number(name, spec, text.strip())
 
 
@@ -103,9 +114,10 @@ def _read_number(name: str, spec: InputSpec, text: str) -> Value | Problem:
     return Problem(f"input `{name}` must be a number, got {quoted(text)}", None, f"write it like -i {name}=0.5")
 
 
-def _read_path(name: str, spec: InputSpec, text: str, base: Path) -> str | Problem:
-    path = Path(os.path.abspath(base / _expand(text)))
-    shown = quoted(str(path), _LONGEST_PATH)
+def _read_path(name: str, spec: InputSpec, text: str, base: Path, here: Callable[[str], str]) -> str | Problem:
+    given = os.path.abspath(base / _expand(text))
+    path = Path(here(given))
+    shown = quoted(given, _LONGEST_PATH)
     fix = f"give a {spec.type} by -i {name}=PATH"
     try:
         there = path.is_dir() if spec.type == "folder" else path.is_file()
@@ -119,7 +131,7 @@ def _read_path(name: str, spec: InputSpec, text: str, base: Path) -> str | Probl
             return Problem(f"input `{name}`: {shown} cannot be read", None, "check its permissions")
     except (OSError, ValueError):
         return Problem(f"input `{name}`: {quoted(text)} is no path", None, fix)
-    return str(path)
+    return given
 
 
 def _expand(text: str) -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -13,6 +13,7 @@ from project.declaration import GuardrailDeclaration, ToolDeclaration
 from project.entries import read_agents, read_contracts
 from project.entries_crews import read_crews
 from project.entries_models import read_models
+from project.entries_schedules import Schedules, check_schedules, read_schedules
 from project.entries_tasks import read_tasks
 from project.errors import AppError, ConfigErrors, Problem, Where
 from project.foreign import FILES
@@ -23,11 +24,12 @@ from project.reader import Node, parse_yaml, read_file
 from project.references import check_crews
 from project.rules import RULES
 from project.spec import AgentSpec, CrewSpec, FieldSpec, ModelSpec, TaskSpec
+from project.spec_schedules import ChannelSpec, ScheduleSpec
 
 _T = TypeVar("_T")
 _Position = tuple[int, str, int, int]
 
-_FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml")
+_FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml", "schedules.yaml")
 _ORDER = (*_FILES, *(name.replace(".yaml", ".yml") for name in _FILES), *FILES)
 _NEEDED = {"agents.yaml": "agent", "tasks.yaml": "task"}
 _ENTRIES = {**_NEEDED, "crews.yaml": "crew"}
@@ -51,6 +53,10 @@ class Project:
     """models.yaml; `default` is always there."""
     contracts: Mapping[str, Mapping[str, FieldSpec]]
     """contracts.yaml: name → fields."""
+    schedules: Mapping[str, ScheduleSpec]
+    """schedules.yaml: when crews run by themselves."""
+    channels: Mapping[str, ChannelSpec]
+    """schedules.yaml: ways to tell people, by name."""
     tools: Mapping[str, ToolDeclaration]
     """Built-in tools and the project's own."""
     guardrails: Mapping[str, GuardrailDeclaration]
@@ -138,7 +144,9 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
     if "crews.yaml" not in reading.trees and "crews.yaml" not in reading.unreadable:
         crews = {"default": CrewSpec(tasks=list(tasks))}
     known = "crews.yaml" not in reading.unreadable and len(crews) >= len(_keys("crews.yaml", reading) or ())
-    check_crews(Parts(agents, tasks, crews, reading.trees, contracts, known), findings)
+    parts = Parts(agents, tasks, crews, reading.trees, contracts, known)
+    check_crews(parts, findings)
+    timed = _schedules(names, list(crews) if known else names.crews, parts, reading)
     notes = _finish(reading)
     return Project(
         root=root,
@@ -147,6 +155,8 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         crews=crews,
         models=models,
         contracts=contracts,
+        schedules=timed.schedules,
+        channels=timed.channels,
         tools=tools.tools,
         guardrails=guardrails.guardrails,
         crewai_tools=crewai_tools,
@@ -256,6 +266,13 @@ def _read_all_code(reading: _Reading, builtin_tools: Path) -> tuple[Scan, Scan]:
 def _entries(read: Callable[[Node, Findings], dict[str, _T]], name: str, reading: _Reading) -> dict[str, _T]:
     tree = reading.trees.get(name)
     return read(tree, reading.findings) if tree is not None else {}
+
+
+def _schedules(names: Names, crews: Collection[str] | None, parts: Parts, reading: _Reading) -> Schedules:
+    tree = reading.trees.get("schedules.yaml")
+    found = read_schedules(tree, names, crews, reading.findings) if tree is not None else Schedules({}, {})
+    check_schedules(found, parts, reading.findings)
+    return found
 
 
 def _keys(name: str, reading: _Reading) -> list[str] | None:

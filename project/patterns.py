@@ -1,22 +1,35 @@
 """How a task is worked beyond one answer – conditions, lists, reviews, candidates – as written in YAML → specs."""
 
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 from pydantic import ValidationError
 
 from project.checks import Findings, Grammar, Take, expect_text, explain, read_spec
-from project.entries import read_agent_name, read_agent_names
+from project.entries import read_agent_name, read_agent_names, read_kinds, read_llm
 from project.expressions import read_condition
+from project.hints import quoted
 from project.names import Names
 from project.reader import Node
-from project.spec import CandidatesSpec, ForEachSpec, JudgeSpec, RefineSpec, RetrySpec, ReviewSpec, Spec
+from project.spec import (
+    CandidatesSpec,
+    Failure,
+    FallbackSpec,
+    ForEachSpec,
+    JudgeSpec,
+    RefineSpec,
+    RetrySpec,
+    ReviewSpec,
+    Spec,
+)
 
 _S = TypeVar("_S", bound=Spec)
 
 _WIDTHS = {"in": "items", "list": "items", "over": "items", "max_parallel": "width", "parallel": "width"}
 _REVIEWS = {"agent": "by", "reviewer": "by", "rounds": "max_rounds", "max_revisions": "max_rounds"}
-_RETRIES = {"max_attempts": "attempts", "times": "attempts", "count": "attempts"}
+_RETRIES = {"max_attempts": "attempts", "times": "attempts", "count": "attempts", "backoff": "backoff_seconds"}
+_ACTS = ("skip", "ask", "stop")
+_FALLBACKS = "write `- agent: NAME`, `- model: NAME`, `- text: ...`, `- skip`, `- ask` or `- stop`"
 
 
 def read_condition_text(node: Node, findings: Findings) -> str | None:
@@ -125,8 +138,53 @@ def read_retry(node: Node, findings: Findings, *, names: Names) -> RetrySpec | N
         fix = "write how many attempts in all, such as `retry: 3`, or `retry: {attempts: 3, agents: [...]}`"
         findings.wrong(node.here(), f"must be a number or a mapping of keys, got {node.got()}", fix)
         return None
-    takes: dict[str, Take] = {"agents": partial(read_agent_names, names=names)}
+    takes: dict[str, Take] = {
+        "agents": partial(read_agent_names, names=names),
+        "on": partial(read_kinds, kinds=get_args(Failure), noun="failure"),
+    }
     return read_spec(RetrySpec, node, Grammar("`retry`", takes, meant=_RETRIES), findings)
+
+
+def read_fallback(node: Node, findings: Findings, *, names: Names) -> list[FallbackSpec] | None:
+    """Read `fallback:`: what is done in order, one or a list. Null means not written."""
+    if node.value is None:
+        return None
+    items = node.items if node.is_list else (node,)
+    ways = [_read_way(item, names, findings) for item in items]
+    for item, way in zip(items[:-1], ways[:-1], strict=True):
+        if way is not None and (way.text is not None or way.act is not None):
+            word = way.act or "text"
+            findings.wrong(item.here(), f"nothing comes after `{word}`", f"put `{word}` last, or take the rest out")
+            break
+    return [way for way in ways if way is not None]
+
+
+def _read_way(node: Node, names: Names, findings: Findings) -> FallbackSpec | None:
+    """Read one entry of `fallback:`."""
+    if isinstance(node.value, str) and node.value in _ACTS:
+        return FallbackSpec(act=cast(Any, node.value))
+    if not node.is_mapping or len(node.entries) != 1:
+        what = f"must be one way to go on, got {node.got() if not node.is_mapping else f'{len(node.entries)} keys'}"
+        findings.wrong(node.here(), what, _FALLBACKS)
+        return None
+    key, child = next(iter(node.entries.items()))
+    match key:
+        case "agent":
+            name = read_agent_name(child, findings, names=names)
+            return FallbackSpec(agent=name) if name else None
+        case "model" | "llm":
+            model = read_llm(child, findings, names=names)
+            if model is None and child.value is None:
+                expect_text(child, findings)
+            return FallbackSpec(model=model) if model else None
+        case "text" if child.is_mapping:
+            return FallbackSpec(text=cast("dict[str, Any]", child.value))
+        case "text":
+            text = expect_text(child, findings)
+            return FallbackSpec(text=text.strip()) if text else None
+        case _:
+            findings.wrong(child.at_key(), f"unknown way to go on {quoted(key)}", _FALLBACKS)
+            return None
 
 
 def _names_an_agent(node: Node, noun: str, findings: Findings) -> bool:

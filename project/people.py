@@ -1,21 +1,22 @@
 """Who does what: agents, crews and people as workers of a task, its reviewers and judges, and managers of crews."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from project.checks import Findings, Note
 from project.crew_texts import crew_agents, inputs_of, named_by
 from project.errors import Where
-from project.hints import listed, quoted
+from project.hints import listed, quoted, suggest
 from project.names import HUMAN
 from project.order import find_circle
 from project.parts import Parts, item_place, stage_node
-from project.spec import CrewSpec, TaskSpec
+from project.reader import Node
+from project.spec import CrewSpec, FieldSpec, TaskSpec
 
 TASK_INPUTS = ("task", "goal", "topic", "question")
 """Inputs that get the description of a task, where a crew that acts as an agent needs no other."""
 
-_NOT_FOR_PEOPLE = ("tools", "review", "refine", "candidates", "judge", "retry", "min_confidence", "check_goal",
-                   "human_input", "offline")  # fmt: skip
+_NOT_FOR_PEOPLE = ("tools", "review", "refine", "candidates", "judge", "retry", "fallback",
+                   "min_confidence", "check_goal", "human_input", "offline")  # fmt: skip
 
 
 def check_workers(parts: Parts, findings: Findings) -> None:
@@ -28,6 +29,7 @@ def check_workers(parts: Parts, findings: Findings) -> None:
         _check_agent_is_there(name, task, parts, findings)
         _check_reviewer(name, task, parts, findings)
         _check_judge(name, task, parts, findings)
+        _check_fallback(name, task, parts, findings)
 
 
 def check_agents(name: str, crew: CrewSpec, parts: Parts, findings: Findings) -> None:
@@ -145,6 +147,46 @@ def _check_judge(name: str, task: TaskSpec, parts: Parts, findings: Findings) ->
     if task.judge.by in makers:
         what = f"{quoted(task.judge.by)} makes a candidate, so it cannot judge"
         findings.wrong(parts.node("tasks.yaml", name, "judge", "by").here(), what, "name another agent")
+
+
+def _check_fallback(name: str, task: TaskSpec, parts: Parts, findings: Findings) -> None:
+    """Check that what is done in place of a task can be done, and differs from what has failed."""
+    node = parts.node("tasks.yaml", name).entries.get("fallback")
+    if node is None or not task.fallback:
+        return
+    contract = parts.contract(task)
+    for item in node.items if node.is_list else (node,):
+        for key, child in item.entries.items():
+            if key == "agent" and child.value == task.agent:
+                what = f"{quoted(str(child.value))} does the task already"
+                findings.wrong(child.here(), what, "name another agent; `retry: 3` lets it try again")
+            elif key == "agent" and task.review is not None and child.value == task.review.by:
+                what = f"{quoted(str(child.value))} reviews the task, so it cannot do it"
+                findings.wrong(child.here(), what, "name another agent")
+            elif key in ("model", "llm") and task.agent is not None and _is_crew(task.agent, parts):
+                what = f"the crew `{task.agent}` does this task, and its agents have their own models"
+                findings.wrong(child.at_key(), what, "name another agent, or give the models in models.yaml a fallback")
+            elif key == "text" and (task.output is None or contract is not None):
+                _check_text(child, contract, findings)
+
+
+def _check_text(node: Node, contract: Mapping[str, FieldSpec] | None, findings: Findings) -> None:
+    """Check the fixed output of a fallback against the contract of its task."""
+    if contract is None:
+        if node.is_mapping:
+            findings.wrong(node.here(), "must be text: the task has no contract", 'write `- text: "..."`')
+        return
+    if not node.is_mapping:
+        what = f"must be a mapping with the fields of the contract, got {node.got()}"
+        findings.wrong(node.here(), what, f"write `- text: {{{next(iter(contract), 'field')}: ...}}`")
+        return
+    for field, child in node.entries.items():
+        if field not in contract:
+            fix = suggest(field, list(contract), "its fields are")
+            findings.wrong(child.at_key(), f"the contract has no field {quoted(field)}", fix)
+    missing = [field for field, spec in contract.items() if not spec.optional and field not in node.entries]
+    if missing:
+        findings.wrong(node.here(), f"lacks {listed(missing)} of the contract", "give every field that is not optional")
 
 
 def _check_listed(name: str, crew: CrewSpec, parts: Parts, findings: Findings) -> None:

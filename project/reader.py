@@ -276,7 +276,7 @@ class _Build:
                 f"a key must be text, got {_kind(node)}", node, keys, "put a key that begins with `{` or `[` in quotes"
             )
             return None
-        if node.tag in _TEXT_TAGS and node.value:
+        if (node.tag in _TEXT_TAGS or node.value == "on") and node.value:  # `on:` of `retry`, true in YAML 1.1
             return str(self._text(node, keys))
         if node.value:
             what = f"a key must be text, {quoted(node.value)} is not"

@@ -22,6 +22,8 @@ from project.spec import (
     ManagerSpec,
     ModelSpec,
     PriceSpec,
+    QueueSpec,
+    RateSpec,
     RefineSpec,
     RetrySpec,
     ReviewSpec,
@@ -29,7 +31,10 @@ from project.spec import (
     StageSpec,
     StateSpec,
     TaskSpec,
+    ToolRetrySpec,
+    ToolUse,
 )
+from project.spec_schedules import HAPPENINGS, ChannelSpec, OnFailureSpec, RunRetrySpec, ScheduleSpec, SmtpSpec
 from project.uses import GATES
 
 _Schema = dict[str, Any]
@@ -48,6 +53,7 @@ def make_schemas() -> dict[str, _Schema]:
         "crews": _crews(),
         "models": _models(),
         "contracts": _contracts(),
+        "schedules": _schedules(),
     }
 
 
@@ -93,13 +99,52 @@ def _top(title: str, names: str, entry: _Schema) -> _Schema:
 
 
 def _models() -> _Schema:
-    keys = {"price": {"anyOf": [_object(PriceSpec), _NULL]}}
+    keys = {
+        "price": {"anyOf": [_object(PriceSpec), _NULL]},
+        "fallback": _short(_TEXT, _TEXTS),
+        "rate_limit": _short({"type": "integer", "minimum": 1}, _object(RateSpec)),
+    }
     entry = {"anyOf": [_TEXT, _object(ModelSpec, MODEL_KEYS, keys)]}
     return _top("Models", MODEL_NAME.pattern, entry)
 
 
 def _contracts() -> _Schema:
     return _top("Contracts", ENTRY_NAME.pattern, _fields()) | {"definitions": {"field": _field()}}
+
+
+def _schedules() -> _Schema:
+    values = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+    on_failure = _object(OnFailureSpec, keys={"retry": _short(_object(RunRetrySpec)), "notify": _short(_TEXTS)})
+    schedule = _object(
+        ScheduleSpec,
+        keys={
+            "inputs": _short(values),
+            "budget": _short(_object(BudgetSpec)),
+            "on_failure": _short(on_failure),
+            "notify_on": _short({"type": "array", "items": {"enum": list(HAPPENINGS)}, "uniqueItems": True}),
+        },
+    )
+    ways = ("command", "webhook", "webhook_env", "smtp")
+    channel = _object(
+        ChannelSpec, keys={"command": _short(_TEXTS | {"minItems": 1}), "smtp": _short(_object(SmtpSpec))}
+    )
+    channel["anyOf"] = [{"required": [way]} for way in ways]
+    sections = {"schedules": ("When crews run by themselves.", schedule), "notify": ("Ways to tell people.", channel)}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Schedules of a Muster project",
+        "type": "object",
+        "properties": {
+            key: {
+                "description": description,
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": f"^{ENTRY_NAME.pattern}$"},
+                "additionalProperties": entry,
+            }
+            for key, (description, entry) in sections.items()
+        },
+        "additionalProperties": False,
+    }
 
 
 def _task_keys() -> dict[str, _Schema]:
@@ -124,7 +169,19 @@ def _task_keys() -> dict[str, _Schema]:
             _object(CandidatesSpec),
         ),
         "retry": _short(_number(RetrySpec, "attempts"), _object(RetrySpec)),
+        "fallback": _fallback(),
     }
+
+
+def _fallback() -> _Schema:
+    """One way to go on, or a list of them."""
+    text = {"anyOf": [_TEXT, {"type": "object", "minProperties": 1}]}
+    ways = [
+        {"type": "object", "properties": {key: schema}, "required": [key], "additionalProperties": False}
+        for key, schema in (("agent", _TEXT), ("model", _TEXT), ("text", text))
+    ]
+    way = {"anyOf": [{"enum": ["skip", "ask", "stop"]}, *ways]}
+    return _short(way, {"type": "array", "items": way})
 
 
 def _crew_keys() -> dict[str, _Schema]:
@@ -151,6 +208,7 @@ def _crew_keys() -> dict[str, _Schema]:
         "state": {"anyOf": [state, _NULL]},
         "inputs": {"anyOf": [inputs, _NULL]},
         "budget": {"anyOf": [_object(BudgetSpec), _NULL]},
+        "queue": _short(_TEXT, _object(QueueSpec)),
     }
 
 
@@ -181,12 +239,16 @@ def _tools() -> _Schema:
         "maxProperties": 1,
         "additionalProperties": {"type": ["object", "null"]},
     }
-    long_form: _Schema = {
-        "type": "object",
-        "properties": {"name": _TEXT, "settings": {"type": ["object", "null"]}},
-        "required": ["name", "settings"],
-        "additionalProperties": False,
+    settings: _Schema = {"type": ["object", "null"]}
+    in_place: _Schema = {"anyOf": [_TEXT, by_name, _object(ToolUse, keys={"settings": settings, "fallback": _NULL})]}
+    keys: dict[str, _Schema] = {
+        "settings": settings,
+        "retry": _short(
+            {"type": "integer", "minimum": 2, "maximum": 10}, _object(ToolRetrySpec, keys={"on": _short(_TEXT, _TEXTS)})
+        ),
+        "fallback": _short(in_place, {"type": "array", "items": in_place}),
     }
+    long_form = _object(ToolUse, keys=keys) | {"minProperties": 2}
     return {"anyOf": [{"type": "array", "items": {"anyOf": [_TEXT, by_name, long_form]}}, _NULL]}
 
 

@@ -26,13 +26,17 @@ class Settings:
     environment: Mapping[str, str] = field(repr=False)
     """The process's environment over the project's .env."""
     database_url: str | None = field(default=None, repr=False)
-    """URL of the database; None: SQLite in the state folder."""
+    """URL of the database, PostgreSQL or SQLite; None: SQLite in the state folder."""
+    files: str = field(default="", repr=False)
+    """Where machines share the files of runs: an absolute path or an fsspec URL; "": the state folder holds them."""
+    files_max_bytes: int = 200_000_000
+    """Most bytes of files and folders that are a run's inputs, where files are shared."""
 
 
 def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     """Read `<root>/.env` and put `environ` over it; changes neither `environ` nor os.environ.
 
-    Raises: AppError (exit 3) for an unreadable .env or a database that is not SQLite.
+    Raises: AppError (exit 3) for an unreadable .env, a database of another kind or a ceiling that is no number.
     """
     merged = {**_read_env_file(root / ".env"), **environ}
     state = merged.get("MUSTER_STATE", "").strip() or _STATE
@@ -43,6 +47,8 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         state_folder=Path(os.path.abspath(root / state)),
         environment=merged,
         database_url=_check_database(merged.get("MUSTER_DATABASE_URL", "").strip()),
+        files=_read_place(root, merged.get("MUSTER_FILES", "").strip()),
+        files_max_bytes=_read_megabytes(merged.get("MUSTER_FILES_MAX_MB", "").strip()),
     )
 
 
@@ -99,13 +105,25 @@ def _check_database(url: str) -> str | None:
     if scheme == "sqlite":
         return url
     if scheme in ("postgresql", "postgres"):
-        raise AppError(
-            "MUSTER_DATABASE_URL: not yet: PostgreSQL comes in a later release",
-            fix="unset MUSTER_DATABASE_URL: runs are then kept in SQLite in the project",
-            exit_code=3,
-        )
+        return f"postgresql:{url.partition(':')[2]}"
     raise AppError(
-        "MUSTER_DATABASE_URL is not the address of an SQLite database",
-        fix="write sqlite:////absolute/path.sqlite, or unset it",
+        "MUSTER_DATABASE_URL is not the address of a PostgreSQL or SQLite database",
+        fix="write postgresql://user@host/name or sqlite:////absolute/path.sqlite, or unset it",
         exit_code=3,
     )
+
+
+def _read_place(root: Path, said: str) -> str:
+    """Return a URL as it is and a path as an absolute one, from the project."""
+    if not said or "://" in said:
+        return said
+    with contextlib.suppress(RuntimeError):
+        said = str(Path(said).expanduser())
+    return os.path.abspath(root / said)
+
+
+def _read_megabytes(said: str) -> int:
+    if said and not (said.isascii() and said.isdigit()):
+        fix = "write a whole number of megabytes, or unset it for 200"
+        raise AppError(f"MUSTER_FILES_MAX_MB is no number: {said!r}", fix=fix, exit_code=3)
+    return int(said or 200) * 1_000_000

@@ -16,6 +16,17 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class ToolRetrySpec(Spec):
+    """How often a failed call of a tool is made again."""
+
+    attempts: int = Field(default=3, ge=2, le=10)
+    """Attempts in all, the first one included."""
+    backoff_seconds: float = Field(default=1.0, ge=0, le=600)
+    """Seconds before the second attempt; the wait doubles from one to the next, up to 60 seconds."""
+    on: list[str] = ["timeout", "error"]
+    """What is tried again: `timeout`, `error` (any), `empty` (nothing was found), or an exception such as OSError."""
+
+
 class ToolUse(Spec):
     """A tool by name, with arguments that YAML fixes; a fixed argument is neither seen nor set by the model."""
 
@@ -23,6 +34,12 @@ class ToolUse(Spec):
     """A built-in tool, a `@tool` function of the project, or a class of crewai-tools."""
     settings: dict[str, Any] = {}
     """Argument name → value; `{input}` placeholders are filled. For a class of crewai-tools: its constructor's."""
+    retry: ToolRetrySpec | None = None
+    """Further attempts at a failed call, of a tool that may be repeated."""
+    fallback: "list[ToolUse]" = []
+    """Tools that are called in its place, in order, with the same arguments, when its attempts are used up."""
+    timeout_seconds: float | None = Field(default=None, gt=0, le=86400)
+    """Seconds for one call. Unset: what the tool itself declares."""
 
 
 class FieldSpec(Spec):
@@ -113,6 +130,10 @@ class JudgeSpec(Spec):
     """What decides. Empty: the task's description and expected output."""
 
 
+Failure = Literal["failed", "timeout", "model", "tool", "guardrail", "low_confidence"]
+"""Why an attempt at a task was not good enough."""
+
+
 class RetrySpec(Spec):
     """What happens when the task fails, or its confidence is below `min_confidence`."""
 
@@ -120,6 +141,24 @@ class RetrySpec(Spec):
     """Attempts in all, the first one included."""
     agents: list[str] = []
     """Who makes the further attempts, in turn. Empty: the task's agent again."""
+    backoff_seconds: float = Field(default=0.0, ge=0, le=3600)
+    """Seconds before the second attempt; the wait doubles from one to the next, up to an hour."""
+    on: list[Failure] = ["failed", "low_confidence"]
+    """What is tried again: every failure (`failed`), or only `timeout`, `model`, `guardrail`, `low_confidence`; `tool`:
+    also an output for which a tool failed for good."""
+
+
+class FallbackSpec(Spec):
+    """What is done in place of a task whose attempts are used up. Exactly one of its keys is set."""
+
+    agent: str | None = None
+    """Another agent does it: a name in agents.yaml."""
+    model: str | None = None
+    """The same agent does it with another model: a name in models.yaml or `provider/model`."""
+    text: str | dict[str, Any] | None = None
+    """A fixed output, marked partial; `{input}` placeholders are filled. With a contract, its fields."""
+    act: Literal["skip", "ask", "stop"] | None = None
+    """`skip`: go on without an output, marked partial; `ask`: a person gives it; `stop`: the run fails."""
 
 
 class AgentSpec(Spec):
@@ -142,7 +181,7 @@ class AgentSpec(Spec):
     max_iter: int = Field(default=25, ge=1, le=500)
     """Model calls in one task before the agent must give its best answer."""
     max_execution_time: int | None = Field(default=None, ge=1)
-    """Seconds for one task of this agent; waiting for a person does not count."""
+    """Seconds of this agent in one task, all its attempts together; waiting for a person does not count."""
     system_template: str | None = None
     """CrewAI's template of the system part."""
     prompt_template: str | None = None
@@ -187,7 +226,7 @@ class TaskSpec(Spec):
     output: dict[str, FieldSpec] | str | None = None
     """The contract: fields with types, or a name in contracts.yaml. The output is then a JSON object."""
     timeout_seconds: int | None = Field(default=None, ge=1)
-    """Seconds for the task; waiting for a person does not count."""
+    """Seconds for the whole task, all attempts and pieces together; waiting for a person does not count."""
     offline: Recipe | None = None
     """What the offline model does in this task. Unset: it decides by the task's words."""
     when: str | None = None
@@ -204,6 +243,8 @@ class TaskSpec(Spec):
     """Who chooses among the candidates."""
     retry: RetrySpec | None = None
     """Further attempts at the whole task."""
+    fallback: list[FallbackSpec] = []
+    """What is done in its place, in order, when its attempts are used up: `agent`, `model`, `text`, skip, ask, stop."""
     min_confidence: float | None = Field(default=None, ge=0, le=1)
     """Least confidence, 0 to 1; an output below it counts as failed."""
     check_goal: bool = False
@@ -238,6 +279,17 @@ class BudgetSpec(Spec):
     """US dollars; a call whose price is unknown is refused under it."""
     max_seconds: float | None = Field(default=None, gt=0)
     """Seconds of work; waiting for a person does not count."""
+
+
+class QueueSpec(Spec):
+    """How a crew's queued runs wait for a worker. Written as a name, it is the queue."""
+
+    name: str = "default"
+    """The queue."""
+    max_running: int | None = Field(default=None, ge=1)
+    """Most runs of the queue at once, over all workers. Unset: as many as the workers take."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Runs with a higher one are taken first."""
 
 
 class ManagerSpec(Spec):
@@ -306,6 +358,11 @@ class CrewSpec(Spec):
     """Inputs by name. A placeholder that is not listed here is a required text."""
     budget: BudgetSpec = BudgetSpec()
     """Ceilings of a run."""
+    deadline_seconds: float | None = Field(default=None, gt=0)
+    """Seconds of a run from its first start; waiting for a person does not count. After them only fallbacks that cost
+    nothing are taken."""
+    queue: QueueSpec = QueueSpec()
+    """Where its queued runs wait for a worker."""
 
 
 class PriceSpec(Spec):
@@ -317,6 +374,19 @@ class PriceSpec(Spec):
     """Output tokens."""
     cached_input: Decimal | None = Field(default=None, ge=0)
     """Input tokens the provider read from its cache. Unset: as `input`."""
+
+
+ModelFailure = Literal["rate_limit", "server", "timeout", "connection", "bad_response"]
+"""What may be wrong with a model call and better at the next attempt."""
+
+
+class RateSpec(Spec):
+    """How many calls of a model may begin within how many seconds, over all processes that share the database."""
+
+    calls: int = Field(ge=1)
+    """Calls, each attempt counted."""
+    seconds: float = Field(default=60.0, gt=0, le=86400)
+    """Seconds of the window: within any as long, no more than `calls` begin."""
 
 
 class ModelSpec(Spec):
@@ -344,6 +414,18 @@ class ModelSpec(Spec):
     """Seconds after which one attempt is given up."""
     max_attempts: int = Field(default=8, ge=1, le=20)
     """Attempts of one call when the provider answers 429 or 5xx, or does not answer."""
+    backoff_seconds: float = Field(default=0.5, ge=0, le=600)
+    """Seconds before the second attempt, spread by a quarter; the wait doubles from one to the next. A provider that
+    names a time is given it."""
+    max_backoff_seconds: float = Field(default=60.0, ge=0, le=3600)
+    """Longest wait between two attempts."""
+    retry_on: list[ModelFailure] = ["rate_limit", "server", "timeout", "connection", "bad_response"]
+    """What is tried again."""
+    fallback: list[str] = []
+    """Models that are asked in its place, in order, when its attempts are used up or none would help: names in this
+    file."""
+    rate_limit: RateSpec | None = None
+    """How many calls may begin within a time, over all processes. Unset: no limit."""
     price: PriceSpec | None = None
     """Price. Unset: from genai-prices; unknown there, it is reported as unknown."""
     parameters: dict[str, Any] = {}

@@ -4,17 +4,20 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast, get_args
 
-from project.checks import Findings, expect_text
+from project.checks import Findings, Grammar, Take, expect_text, read_spec
 from project.declaration import HANDED
 from project.hints import listed, quoted, shown, suggest
 from project.names import Names
+from project.parts import item_place
 from project.reader import Node
 from project.rules import RULES
-from project.spec import Gate, GuardrailSpec, ToolUse
+from project.spec import Gate, GuardrailSpec, ToolRetrySpec, ToolUse
 
 GATES: tuple[str, ...] = get_args(Gate)
 """What a broken guardrail may do."""
 
+TOOL_FAILURES = ("timeout", "error", "empty")
+"""What may be wrong with a tool's call, beside the names of exceptions."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOOL_FORMS = "write `- name`, or `- name: {argument: value}`"
 _GUARDRAIL_FORMS = "write a rule such as `- words: {max: 300}`, a function's name, or a demand in plain words"
@@ -59,12 +62,9 @@ def _read_tool(node: Node, names: Names, findings: Findings) -> ToolUse | None:
         findings.wrong(node.here(), f"a tool must be a name, got {node.got()}", _TOOL_FORMS)
         return None
     written = cast(dict[str, Any], node.value)
-    if set(written) == {"name", "settings"}:
-        name, settings, place = written["name"], node.entries["settings"], node.entries["name"]
-        if not isinstance(name, str):
-            findings.wrong(place.here(), f"must be text, got {shown(name)}", "write the tool's name")
-            return None
-    elif len(written) == 1:
+    if "name" in written and len(written) > 1 and set(written) <= set(ToolUse.model_fields):
+        return _read_long(node, names, findings)
+    if len(written) == 1:
         name, settings = next(iter(node.entries.items()))
         place = settings
     else:
@@ -75,6 +75,108 @@ def _read_tool(node: Node, names: Names, findings: Findings) -> ToolUse | None:
     if not _know_tool(name, place, names, findings):
         return None
     return ToolUse(name=name, settings=_read_settings(name, settings, names, findings))
+
+
+def _read_long(node: Node, names: Names, findings: Findings) -> ToolUse | None:
+    """Read a tool with what happens when a call of it fails."""
+    place = node.entries["name"]
+    name = place.value
+    if not isinstance(name, str):
+        findings.wrong(place.here(), f"must be text, got {shown(name)}", "write the tool's name")
+        return None
+    if not _know_tool(name, place, names, findings):
+        return None
+    settings = node.entries.get("settings")
+    if settings is None:
+        _check_fixed(name, {}, place, names, findings)
+    takes: dict[str, Take] = {
+        "name": lambda child, _findings: child.value,
+        "settings": lambda child, found: _read_settings(name, child, names, found),
+        "retry": lambda child, found: _read_tool_retry(child, found),
+        "fallback": lambda child, found: _read_stand_ins(child, names, found),
+    }
+    use = read_spec(ToolUse, node, Grammar("a tool", takes), findings)
+    if use is not None:
+        _check_repeating(use, node, names, findings)
+        _check_stand_ins(use, node, names, findings)
+    return use
+
+
+def _read_tool_retry(node: Node, findings: Findings) -> ToolRetrySpec | None:
+    """Read `retry:` of a tool: how many attempts in all, or the long form. Null means not written."""
+    if node.value is None:
+        return None
+    if type(node.value) is int and 2 <= node.value <= 10:
+        return ToolRetrySpec(attempts=node.value)
+    if not node.is_mapping:
+        fix = "write how many attempts in all, 2 to 10, such as `retry: 3`, or `retry: {attempts: 3, on: [timeout]}`"
+        findings.wrong(node.here(), f"must be a number or a mapping of keys, got {node.got()}", fix)
+        return None
+    meant = {"max_attempts": "attempts", "times": "attempts", "count": "attempts", "backoff": "backoff_seconds"}
+    return read_spec(ToolRetrySpec, node, Grammar("`retry`", {"on": _read_errors}, meant=meant), findings)
+
+
+def _read_errors(node: Node, findings: Findings) -> list[str] | None:
+    """Read what is tried again: kinds of failures, and names of exceptions, which begin with a capital letter."""
+    items = node.items if node.is_list else (node,)
+    found: list[str] = []
+    for item in items if node.value is not None else ():
+        name = expect_text(item, findings)
+        if name is None:
+            continue
+        if name in TOOL_FAILURES or (_IDENTIFIER.fullmatch(name) and name[:1].isupper()):
+            found.append(name)
+        else:
+            fix = suggest(name, TOOL_FAILURES, "there are") + "; or the name of an exception, such as `OSError`"
+            findings.wrong(item.here(), f"unknown failure {quoted(name)}", fix)
+    return found or None
+
+
+def _read_stand_ins(node: Node, names: Names, findings: Findings) -> list[ToolUse] | None:
+    """Read `fallback:` of a tool: one, or a list, in the short forms."""
+    if node.value is None:
+        return None
+    items = node.items if node.is_list else (node,)
+    uses = [use for item in items if (use := _read_tool(item, names, findings)) is not None]
+    for item, use in zip(items, uses, strict=False):
+        if use.retry is not None or use.fallback:
+            findings.wrong(item.here(), "a tool of a fallback has neither `retry` nor `fallback`", "name them in order")
+    return uses
+
+
+def _check_repeating(use: ToolUse, node: Node, names: Names, findings: Findings) -> None:
+    """Refuse to repeat what may be done only once."""
+    declared = names.tools.get(use.name)
+    retry = node.entries.get("retry")
+    if use.retry is None or retry is None:
+        return
+    if declared is not None and declared.repeat == "once":  # of a tool of CrewAI's that is known once it is loaded
+        what = f"the tool `{use.name}` is to be called once: a failed call may have done its work"
+        fix = 'take `retry` out, or declare the tool `repeat="safe"` or `repeat="keyed"` if a second call does no harm'
+        findings.wrong(retry.at_key(), what, fix)
+
+
+def _check_stand_ins(use: ToolUse, node: Node, names: Names, findings: Findings) -> None:
+    """Check that the tools of a fallback take the arguments of the tool that they stand in for."""
+    first = names.tools.get(use.name)
+    for other in use.fallback:
+        place = node.entries["fallback"]
+        where = item_place(place, other.name)
+        if other.name == use.name and other.settings == use.settings:
+            findings.wrong(where, f"`{use.name}` cannot stand in for itself", "write `retry: 3` for further attempts")
+            continue
+        second = names.tools.get(other.name)
+        if first is None or second is None:
+            continue
+        wanted = [name for name in first.parameters if name not in use.settings and name not in first.fixed]
+        taken = [name for name in second.parameters if name not in other.settings and name not in second.fixed]
+        missing = [name for name in wanted if name not in taken]
+        needed = [name for name in taken if name in second.required and name not in wanted]
+        if missing or needed:
+            what = f"`{other.name}` cannot stand in for `{use.name}`: it "
+            what += f"does not take {listed(missing)}" if missing else f"needs {listed(needed)}"
+            fix = f"`{use.name}` takes {listed(wanted) or 'nothing'}, `{other.name}` {listed(taken) or 'nothing'}"
+            findings.wrong(where, what, f"{fix}; give both the same parameters, or fix some in YAML")
 
 
 def _know_tool(name: str, node: Node, names: Names, findings: Findings) -> bool:

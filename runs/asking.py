@@ -1,34 +1,17 @@
-"""A person's part in a run: a task that a person does, a question that a person settles."""
+"""How a run asks a person: at the terminal that attends to it, or through the inbox, whichever answers first."""
 
-import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
-import yaml
-
-from crews.state import written_by
 from models.make import clean
-from project.spec import FieldSpec
 from runs import engine
-from runs.attempt import deliver
-from runs.judging import check_by_rules
-from runs.state import Parked, Question, RunState
-from runs.toolbox import sources_of
-from runs.unit import Unit
-from tasks.build import join_context
-from tasks.contracts import canonical, read_contract
-from tasks.guardrails import is_empty
+from runs.journal import pack, unpack
+from runs.origin import started_by
+from runs.questions import Answer, Question, find_choice
+from runs.state import Parked, RunState
 
 _TRIES = 20
-_KINDS = {
-    "str": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "yes or no",
-    "list[str]": "[a text, ...]",
-}
 
 
 @dataclass(frozen=True)
@@ -37,129 +20,91 @@ class Asked:
 
     said: str | None
     now: bool
+    rejected: bool = False
+    """Whether the person turned down what was asked; `said` is then their reason, or the choice that means no."""
 
 
 def ask_person(run: RunState, name: str, question: Question, *, needed: bool) -> Asked:
-    """Ask a person in a step of the calling workflow. With nobody to ask that is journaled.
+    """Ask a person in the step `name` of the calling workflow. With nobody to ask that is journaled.
 
-    Raises: Parked (waiting) with nobody to ask where an answer is `needed`.
+    An answer that waits in the inbox is taken. The time of a person is no time of work.
+
+    Raises: Parked (waiting) with nobody to ask where an answer is `needed`; the question then stands in the inbox.
     """
     now = False
 
     def ask() -> dict[str, Any]:
         nonlocal now
         now = True
-        record = {"kind": "answer", "task": question.task, "prompt": question.prompt, "seconds": 0.0}
-        if run.asker is None:
-            if needed:
-                fix = f"`muster runs resume {run.run_id}` at a terminal asks"
-                raise Parked("waiting", f"a person is asked: {question.prompt}", fix)
+        record: dict[str, Any] = {"kind": "answer", "task": question.task, "prompt": question.prompt, "seconds": 0.0}
+        answer = _answered(run, name) or _ask_anyone(run, name, question, needed)
+        if answer is None:
             return record | {"said": None}
+        record |= {"said": clean(answer.said).strip(), "by": answer.by, "at": answer.at}
+        if answer.rejected:
+            record |= {"rejected": True, "reason": clean(answer.reason).strip()}
+        return pack(record, run.folder)
+
+    record = unpack(engine.step(name, ask), run.folder)
+    return Asked(record["said"], now, record.get("rejected", False))
+
+
+def _answered(run: RunState, name: str) -> Answer | None:
+    return run.inbox.answer_for(run.run_id, name) if run.inbox is not None else None
+
+
+def _ask_anyone(run: RunState, name: str, question: Question, needed: bool) -> Answer | None:
+    """Ask who is there; None when nobody is and no answer is needed. Raises: Parked."""
+    if run.asker is not None:
         if run.stopping:
             raise Parked("interrupted", run.stopping)
+        return _ask_here(run, name, question)
+    if needed:
+        raise _wait(run, name, question)
+    if run.inbox is not None:  # asked at a terminal in an earlier execution
+        run.inbox.withdraw(run.run_id, name)
+    return _answered(run, name)
+
+
+def _wait(run: RunState, name: str, question: Question) -> Parked:
+    fix = f"`muster runs resume {run.run_id}` at a terminal asks"
+    if run.inbox is not None:
+        question_id = run.inbox.put(run.run_id, name, question)
+        fix = (
+            f"`muster approvals show {question_id}` tells how to answer; `muster runs resume {run.run_id}` then goes on"
+        )
+    return Parked("waiting", question.waits, fix)
+
+
+def _ask_here(run: RunState, name: str, question: Question) -> Answer:
+    """Ask at the terminal, and note the answer in the inbox; one from elsewhere that came first stands."""
+    inbox = run.inbox
+    if inbox is None:
+        return _said_here(run, question)
+    question_id = inbox.put(run.run_id, name, question)
+    here = _said_here(run, replace(question, answered=lambda: inbox.news(run.run_id, name)))
+    inbox.note(question_id, here.said, here.by)
+    stands = inbox.answer_for(run.run_id, name)
+    if stands is None:
+        raise Parked("interrupted", run.stopping or "the question was withdrawn")
+    return stands
+
+
+def _said_here(run: RunState, question: Question) -> Answer:
+    """Return what the person at the terminal says, asked again while it is none of the choices. Raises: Parked."""
+    assert run.asker is not None
+    asked = question
+    for _ in range(_TRIES):
         began = time.monotonic()
-        said = clean(run.asker(question)).strip()
+        said = clean(run.asker(asked)).strip()
         run.waited(time.monotonic() - began)
-        return record | {"said": said}
-
-    return Asked(engine.step(name, ask)["said"], now)
-
-
-def ask_for_output(unit: Unit) -> dict[str, Any]:
-    """Let a person do the task; what breaks the contract or a rule goes back with the reasons. Raises: Parked."""
-    planned = unit.planned
-    context = unit.context or join_context([name for name in planned.needs if name in unit.outputs], unit.outputs)
-    form = _form(planned.contract) if planned.contract is not None else ""
-    told = "\n\n".join(
-        part for part in (planned.task.description, f"Expected: {planned.task.expected_output}", context, form) if part
-    )
-    reasons: list[str] = []
-    asked_now = number = 0
-    while True:
-        number += 1
-        again = f"not taken: {'; '.join(reasons[:5])}; " if reasons else ""
-        prompt = f"{again}your answer" + (" as {key: value, ...}" if form else "")
-        name = f"{unit.path}/human/answer#{number}"
-        answer = ask_person(unit.run, name, Question(unit.path, prompt, told), needed=True)
-        text, checks = _read(unit, answer.said or "")
-        reasons = [reason for check in checks if not check.get("warned") for reason in check["reasons"]]
-        if not reasons:
-            return _taken(unit, text, checks)
-        asked_now += answer.now
-        if asked_now >= _TRIES:
-            raise Parked("failed", f"{asked_now} answers of a person could not be taken: {'; '.join(reasons[:5])}")
-
-
-def _taken(unit: Unit, text: str, checks: list[dict[str, Any]]) -> dict[str, Any]:
-    planned = unit.planned
-    result: dict[str, Any] = {
-        "output": text,
-        "agent": "human",
-        "model": "",
-        "offline": False,
-        "checks": checks,
-        "confidence": {"value": None, "measured": False, "from": ["given by a person"]},
-        "partial": [],
-        "by_person": True,
-        "json": planned.contract is not None,
-    }
-    if planned.task.writes:
-        result["writes"] = written_by(planned, json.loads(text))
-    return deliver(unit, result)
-
-
-def _read(unit: Unit, said: str) -> tuple[str, list[dict[str, Any]]]:
-    """Return the output in what a person said, and every check of it."""
-    planned = unit.planned
-    if is_empty(said):
-        return said, [{"check": "not empty", "passed": False, "reasons": ["the answer is empty"]}]
-    text, checks = said, list[dict[str, Any]]()
-    if planned.contract is not None:
-        value, problems = read_contract(_as_json(said, planned.contract), planned.contract)
-        checks.append({"check": "contract", "passed": not problems, "reasons": problems})
-        text = canonical(value) if value is not None and not problems else said
-    return text, [*checks, *check_by_rules(unit, text, sources_of(unit.run, unit.scope))]
-
-
-def _form(contract: Mapping[str, FieldSpec]) -> str:
-    """Tell a person which fields are asked for."""
-    told = [f"- {name}: {_kind(spec)}. {spec.description}".rstrip(". ") for name, spec in contract.items()]
-    return "\n".join(["Answer with these fields:", *told])
-
-
-def _kind(spec: FieldSpec) -> str:
-    kind = " or ".join(spec.choices) if spec.choices else _KINDS.get(spec.type, spec.type)
-    return f"{kind}, may be left out" if spec.optional else kind
-
-
-def _as_json(said: str, contract: Mapping[str, FieldSpec]) -> str:
-    """Read `{key: value}` or `key: value` lines, as people write them; all else stays as it is.
-
-    Every value is text at first: to YAML, yes is true and 2026-03-01 is a date.
-    """
-    try:
-        found: Any = yaml.load(said, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return said
-    if not isinstance(found, dict):
-        only = next(iter(contract)) if len(contract) == 1 else ""
-        return json.dumps({only: _typed(said, contract[only])}) if only and not said.lstrip().startswith("{") else said
-    given = cast(dict[str, Any], found)
-    return json.dumps({key: _typed(value, contract[key]) if key in contract else value for key, value in given.items()})
-
-
-def _typed(value: Any, spec: FieldSpec) -> Any:
-    """Turn a written value into the field's type, where that is plain; the contract judges the rest."""
-    if isinstance(value, list):
-        inner = spec.model_copy(update={"type": spec.type.removeprefix("list[").removesuffix("]")})
-        return [_typed(item, inner) for item in cast(list[Any], value)]
-    if not isinstance(value, str):
-        return value
-    if spec.type == "bool":
-        return {"yes": True, "true": True, "no": False, "false": False}.get(value.strip().lower(), value)
-    if spec.type in ("int", "float"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return None if spec.optional and value.strip() in ("", "null") else value
+        elsewhere = question.answered()
+        if elsewhere is not None:
+            return elsewhere
+        if run.stopping and not said:  # nobody has accepted anything: the run was told to stop while it was asked
+            raise Parked("interrupted", run.stopping)
+        chosen = find_choice(said, question.choices) if question.choices else said
+        if chosen is not None:
+            return Answer(chosen, started_by(), time.time())
+        asked = replace(question, prompt=f"not taken: {said!r} is none of the choices; {question.prompt}")
+    raise Parked("waiting", question.waits, f"answer with one of: {', '.join(question.choices)}")

@@ -8,17 +8,19 @@ from typing import Any, cast
 
 from agents.build import GuardedLLM, build_agent
 from crews.confidence import measure
-from crews.planned import PlannedTask
+from crews.planned import Member
 from crews.state import written_by
 from models.offline.respond import OfflineTask
 from project.errors import AppError
 from runs import engine
 from runs.consulting import OFFLINE_WINDOW, consult, is_offline, offline_asker
 from runs.delegating import Delegation, HandedOver, handed_text
-from runs.journal import write_atomically
+from runs.files import keep_delivered, write_atomically
 from runs.judging import Judge
+from runs.lanes import Lane
+from runs.model_calls import AskModel
 from runs.reviewing import Reviewer
-from runs.seams import AskModel, Guard, Lane
+from runs.seams import Guard
 from runs.state import Event
 from runs.toolbox import sources_of, tools_for
 from runs.unit import Unit, evidence_for
@@ -49,7 +51,8 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
     offline = run.plan.models[planned.model].model == "offline"
     lane = Lane(f"{unit.path}/{planned.agent_name}", unit.path, planned.agent_name)
     ask = _asker(unit)
-    guard = Guard(run, lane, planned.model, ask, tools, _timeout(planned), soft=unit.soft)
+    limit = planned.agent.max_execution_time
+    guard = Guard(run, lane, planned.model, ask, tools, limit, soft=unit.soft, uses=planned.tools)
     judge_lane = Lane(f"{unit.path}/judge", unit.path, "judge")
     if handed:  # the agents before it have used these lanes
         lane.name += f"~{len(handed) + 1}"
@@ -57,7 +60,7 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
     delegation = Delegation(unit, guard.act, handed)
     judge = Judge(
         unit,
-        Guard(run, judge_lane, planned.model, ask, {}, _timeout(planned), soft=unit.soft),
+        Guard(run, judge_lane, planned.model, ask, {}, None, soft=unit.soft),
         sources_of(run, unit.scope),
         offline,
         _reviewer(unit),
@@ -83,7 +86,7 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
     if agent.stalled:
         judge.partial.append(agent.stalled)
         unit.decisions.record("loop", "best answer so far", agent.stalled, among=["go on", "best answer so far"])
-    return _finish(unit, judge, offline)
+    return _finish(unit, judge, offline, lane)
 
 
 def _asker(unit: Unit) -> AskModel:
@@ -108,22 +111,21 @@ def _window(unit: Unit) -> int:
     return OFFLINE_WINDOW if unit.run.plan.models[name].model == "offline" else unit.run.models[name].context_window
 
 
-def _timeout(planned: PlannedTask) -> int | None:
-    limits = (planned.task.timeout_seconds, planned.agent.max_execution_time)
-    return min((limit for limit in limits if limit), default=None)
-
-
 def _reviewer(unit: Unit) -> Reviewer | None:
     task = unit.planned.task
     if task.review is not None:
         keep = task.review.if_not_approved == "keep"
         return Reviewer(unit, unit.member(task.review.by), task.review.criteria, task.review.max_rounds, keep)
     if task.refine is not None:
-        own = unit.member(unit.planned.agent_name)
-        return Reviewer(unit, own, task.refine.criteria, task.refine.max_rounds, keep=True, purpose="refine")
+        return Reviewer(unit, _itself(unit), task.refine.criteria, task.refine.max_rounds, keep=True, purpose="refine")
     if unit.lead.get("reviewer"):
         return Reviewer(unit, unit.member(unit.lead["reviewer"]), unit.lead.get("criteria", []), 1, keep=False)
     return None
+
+
+def _itself(unit: Unit) -> Member:
+    """Return the task's agent as it works now: a fallback may have given it another model."""
+    return unit.member(unit.planned.agent_name).model_copy(update={"model": unit.planned.model})
 
 
 def _extra(unit: Unit) -> str:
@@ -151,7 +153,7 @@ def _extra(unit: Unit) -> str:
 
 def _make_plan(unit: Unit) -> str:
     """Let the agent plan before it acts. The offline model does not plan."""
-    member = unit.member(unit.planned.agent_name)
+    member = _itself(unit)
     if is_offline(unit.run, member):
         return ""
     lane = f"{unit.path}/{member.name}.plan"
@@ -175,10 +177,10 @@ def _hand_over(unit: Unit, over: HandedOver, handed: tuple[str, ...]) -> dict[st
     return result | {"handed_over_by": [unit.planned.agent_name, *result.get("handed_over_by", [])]}
 
 
-def _finish(unit: Unit, judge: Judge, offline: bool) -> dict[str, Any]:
+def _finish(unit: Unit, judge: Judge, offline: bool, lane: Lane) -> dict[str, Any]:
     """Make the result of an accepted answer, and write its file."""
     planned, text = unit.planned, judge.accepted
-    judge.partial += _without_evidence(unit)
+    judge.partial += [*_without_evidence(unit), *_without_tools(unit, lane)]
     value = _object(text) if planned.contract is not None else None
     evidence = _evidence(unit)
     support = support_of(text, evidence, planned.contract) if evidence else None
@@ -187,7 +189,7 @@ def _finish(unit: Unit, judge: Judge, offline: bool) -> dict[str, Any]:
     result: dict[str, Any] = {
         "output": text,
         "agent": planned.agent_name,
-        "model": unit.run.plan.models[planned.model].model,
+        "model": unit.run.plan.models[lane.model or planned.model].model,
         "offline": offline,
         "checks": judge.checks,
         "confidence": measure(
@@ -201,6 +203,10 @@ def _finish(unit: Unit, judge: Judge, offline: bool) -> dict[str, Any]:
         "partial": judge.partial,
         "json": planned.contract is not None,
     }
+    if lane.failed_tools:
+        result["tools_failed"] = list(lane.failed_tools.values())
+    if lane.model not in ("", planned.model):
+        result["answered_by"] = lane.model
     if support is not None and support.claims:
         result["support"] = {"claims": support.claims, "supported": support.supported}
     if review is not None:
@@ -230,6 +236,12 @@ def _without_evidence(unit: Unit) -> list[str]:
     return [note]
 
 
+def _without_tools(unit: Unit, lane: Lane) -> list[str]:
+    """Say which tools failed for good, of those for which YAML says what to do then."""
+    declared = [use.name for use in unit.planned.tools if use.retry is not None or use.fallback]
+    return [f"a tool failed for good: {lane.failed_tools[name]}" for name in declared if name in lane.failed_tools]
+
+
 def _evidence(unit: Unit) -> list[Evidence]:
     """Return what the tools of this run returned; nothing where no tool was called, so that nothing is measured."""
     found = evidence_for(unit)
@@ -249,15 +261,17 @@ def _number(value: Any) -> float | None:
 
 
 def _save(unit: Unit, path: str, text: str) -> dict[str, Any]:
-    target = _inside(Path(unit.run.plan.project), path)
+    target = _inside(unit.run.project, path)
     name = unit.planned.name
     if not unit.planned.task.create_directory and not target.parent.is_dir():
         raise AppError(f"{name}: the folder of output_file {path!r} is not there", fix="make it")
+    content = f"{text}\n".encode()
     try:
-        write_atomically(target, f"{text}\n".encode(), mode=0o644)
+        write_atomically(target, content, mode=0o644)
+        kept = keep_delivered(unit.run.folder, path, content)
     except OSError as error:
         raise AppError(f"{name}: output_file {path!r} can't be written: {error.strerror}") from error
-    return {"kind": "file", "task": unit.path, "path": path, "characters": len(text), "seconds": 0.0}
+    return {"kind": "file", "task": unit.path, "path": path, "characters": len(text), "seconds": 0.0, **kept}
 
 
 def _inside(project: Path, path: str) -> Path:

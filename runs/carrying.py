@@ -1,6 +1,7 @@
 """How a task is carried out: skipped, by a person, by a crew, for each entry, by candidates, in attempts, at once."""
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -10,12 +11,17 @@ from crews.packet import make_packet, packet_problems
 from crews.planned import PlannedTask
 from project.conditions import evaluate
 from project.errors import AppError
-from runs.asking import ask_for_output
+from runs import engine
 from runs.attempt import attempt, deliver
 from runs.choosing import choose
+from runs.clock import task_of
+from runs.fallbacks import NO_TIME, Fallbacks
+from runs.human_task import ask_for_output
 from runs.state import Parked
 from runs.unit import Unit
 from runs.walking import Child, Done, Walk
+
+_LONGEST_BACKOFF = 3600.0
 
 Crewing = Callable[[Unit], dict[str, Any]]
 """Lets a crew do a task."""
@@ -27,6 +33,8 @@ def carry_out(unit: Unit, crewing: Crewing) -> dict[str, Any]:
     Raises: Parked; AppError for a condition or list that cannot be read from the outputs.
     """
     task = unit.planned.task
+    if task_of(unit.path) == unit.path:
+        unit.run.clock.limit(unit.path, task.timeout_seconds)
     _refuse_incomplete(unit)
     if task.when is not None and not _applies(unit, task.when):
         return {"output": "", "skipped": True, "agent": unit.planned.agent_name, "partial": []}
@@ -35,7 +43,7 @@ def carry_out(unit: Unit, crewing: Crewing) -> dict[str, Any]:
         return _for_each(unit)
     if unit.planned.kind == "human":
         return ask_for_output(unit)
-    if unit.lead.get("agents") or task.retry is not None or task.min_confidence is not None:
+    if unit.lead.get("agents") or task.retry is not None or task.min_confidence is not None or task.fallback:
         return _in_attempts(unit)
     if task.candidates is not None:
         return _candidates(unit)
@@ -187,54 +195,127 @@ def _candidates(unit: Unit) -> dict[str, Any]:
 
 
 def _in_attempts(unit: Unit) -> dict[str, Any]:
-    """Try until an output is good enough; each further attempt may be another agent's, with the reasons before it."""
+    """Try until an output is good enough; each further attempt may be another agent's, with the reasons before it.
+
+    When the attempts are used up the task's fallbacks are taken in order.
+    """
     names, most = _order(unit)
-    number = 0
+    fallbacks = Fallbacks(
+        unit,
+        lambda planned, name, path: _try_once(unit, planned, name, path, said),
+        lambda result: unfit(result, unit.min_confidence),
+    )
+    number = tries = since = 0
     said: list[dict[str, Any]] = []
     best: dict[str, Any] | None = None
     while True:
         name = names[number % len(names)]
-        number += 1
+        number, tries = number + 1, tries + 1
         path = f"{unit.path}.a{number}"
         result = _attempt_once(unit, name, path, said)
-        wrong = unfit(result, unit.min_confidence)
+        wrong = _unfit_attempt(unit, result)
         said.append({"agent": name, "why": wrong})
         if not wrong:
             return deliver(unit, result | {"attempts": said})
         if "output" in result and (best is None or _sure(result) > _sure(best)):
             best = result
-        if number % most == 0:
-            why = _told(said[-most:])
+        if tries == most or not _tried_again(unit, result):
+            why = _told(said[since:])
+            found = fallbacks.take(why, str(result.get("cause", "")), said, path)
+            if found is not None:
+                found |= {"attempts": list(said)}
+                return found if found.get("skipped") else deliver(unit, found)
+            why = _told(said[since:])
             if unit.lead:
                 return {"failed": why, "attempts": list(said), "best": best, "agent": name}
             if unit.gives_up(why):
-                raise Parked("failed", why, f"`muster runs resume {unit.run.run_id}` tries again")
-        after = names[number % len(names)]
-        tried = [entry["agent"] for entry in said]
-        unit.decisions.record(
-            "reassign" if after != name else "retry",
-            after,
-            f"{name}: {wrong}",
-            among=[other for other in names if other not in tried] or names,
-            evidence=[f"workflow {path}"],
-        )
+                fix = f"`muster runs resume {unit.run.run_id}` tries again"
+                raise Parked("failed", why, fix, str(result.get("cause", "")))
+            tries, since = 0, len(said)
+        _take_next(unit, names, number, f"{name}: {wrong}", said, path)
+
+
+def _take_next(
+    unit: Unit, names: Sequence[str], number: int, why: str, said: Sequence[Mapping[str, Any]], path: str
+) -> None:
+    """Journal who tries next and why; wait where the task says so."""
+    after = names[number % len(names)]
+    tried = [entry["agent"] for entry in said]
+    unit.decisions.record(
+        "reassign" if after != names[(number - 1) % len(names)] else "retry",
+        after,
+        why,
+        among=[other for other in names if other not in tried] or names,
+        evidence=[f"workflow {path}"],
+    )
+    retry = unit.planned.task.retry
+    if retry is not None and retry.backoff_seconds > 0:
+        seconds = min(retry.backoff_seconds * 2 ** min(number - 1, 20), _LONGEST_BACKOFF)
+        engine.step(f"{unit.path}/backoff#{number}", lambda: _wait(unit, seconds, why))
+
+
+def _wait(unit: Unit, seconds: float, why: str) -> dict[str, Any]:
+    """Wait before the next attempt, no longer than there is time for one. Raises: Parked."""
+    clock, agent = unit.run.clock, unit.planned.agent_name
+    clock.begin(unit.path, agent)
+    began = time.monotonic()
+    try:
+        while (left := began + seconds - time.monotonic()) > 0:
+            if unit.run.stopping:
+                raise Parked("interrupted", unit.run.stopping)
+            if any(limit.seconds_left <= 0 for limit in clock.limits(unit.path, agent, None)):
+                break
+            time.sleep(min(left, 0.1))
+    finally:
+        clock.end(unit.path, agent)
+    waited = round(time.monotonic() - began, 3)
+    return {"kind": "backoff", "task": unit.path, "agent": agent, "seconds": waited, "reason": why}
+
+
+def _tried_again(unit: Unit, result: Mapping[str, Any]) -> bool:
+    """Say whether the task's `retry` is for what was wrong with this attempt."""
+    retry, cause = unit.planned.task.retry, str(result.get("cause", ""))
+    if cause in NO_TIME:
+        return False
+    if retry is None:
+        return True
+    if "failed" not in result:
+        kinds = ("tool",) if result.get("tools_failed") else ("low_confidence",)
+        kinds = ("failed",) if not str(result.get("output", "")).strip() else kinds
+    else:
+        kinds = ("failed", cause)
+    return any(kind in retry.on for kind in kinds)
+
+
+def _unfit_attempt(unit: Unit, result: Mapping[str, Any]) -> str:
+    wrong = unfit(result, unit.min_confidence)
+    retry = unit.planned.task.retry
+    if not wrong and retry is not None and "tool" in retry.on and result.get("tools_failed"):
+        return f"a tool failed for good: {'; '.join(result['tools_failed'])}"
+    return wrong
 
 
 def _order(unit: Unit) -> tuple[list[str], int]:
     """Return who tries, in turn, and how many attempts there are."""
     retry = unit.planned.task.retry
-    if unit.lead:
+    if unit.lead.get("agents"):
         return list(unit.lead["agents"]), int(unit.lead["max_attempts"])
-    if retry is None:  # only min_confidence: one attempt
+    if retry is None:  # only min_confidence or a fallback: one attempt
         return [unit.planned.agent_name], 1
     return [unit.planned.agent_name, *retry.agents], retry.attempts
 
 
 def _attempt_once(unit: Unit, name: str, path: str, said: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    task = unit.planned.task.model_copy(update={"retry": None, "min_confidence": None, "output_file": None})
-    planned = unit.planned.model_copy(update={"task": task})
-    if name != unit.planned.agent_name:
-        planned = planned.given_to(unit.member(name))
+    planned = unit.planned if name == unit.planned.agent_name else unit.planned.given_to(unit.member(name))
+    return _try_once(unit, planned, name, path, said)
+
+
+def _try_once(
+    unit: Unit, planned: PlannedTask, name: str, path: str, said: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Do the task once at `path`, by whom it is planned for, told why the attempts before it failed."""
+    single: dict[str, Any] = {"retry": None, "fallback": [], "min_confidence": None, "output_file": None}
+    planned = planned.model_copy(update={"task": planned.task.model_copy(update=single)})
     told = [f"- {entry['agent']}: {entry['why']}" for entry in said]
     lines = ["Earlier attempts at this task were not good enough:", *told, "Do better where they failed."]
     extra = "\n".join(part for part in (unit.extra, "\n".join(lines) if told else "") if part)

@@ -8,8 +8,10 @@ from agents.build import GuardedLLM, build_agent
 from crews.planned import Member
 from models.answer import Answer, ToolCall, Usage, estimate_tokens
 from models.offline.respond import OfflineTask, respond
-from project.spec import TaskSpec
-from runs.seams import AskModel, Guard, Lane
+from project.spec import TaskSpec, ToolUse
+from runs.lanes import Lane
+from runs.model_calls import AskModel
+from runs.seams import Guard
 from runs.state import Parked, RunState
 from runs.unit import Decisions
 from tasks.build import build_task
@@ -33,6 +35,7 @@ def consult(
     read: "Read[_T]",
     *,
     tools: Mapping[str, Tool] | None = None,
+    uses: Sequence[ToolUse] = (),
     tries: int = _TRIES,
     soft: bool = False,
     expected: str = "Exactly what is asked for, in the form that is asked for.",
@@ -44,7 +47,7 @@ def consult(
     spec = run.plan.models[member.model]
     lane = Lane(lane_name, task, member.name)
     limit = member.agent.max_execution_time
-    guard = Guard(run, lane, member.model, run.models[member.model].ask, tools or {}, limit, soft=soft)
+    guard = Guard(run, lane, member.model, run.models[member.model].ask, tools or {}, limit, soft=soft, uses=uses)
     taken: list[_T] = []
     rejections = 0
     decisions = Decisions(lane_name, run.folder)

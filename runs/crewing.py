@@ -13,6 +13,7 @@ from project.errors import AppError
 from project.inputs import read_values
 from runs import engine
 from runs.attempt import deliver
+from runs.journal import pack, unpack
 from runs.judging import check_by_rules
 from runs.state import RunState
 from runs.toolbox import sources_of
@@ -137,8 +138,8 @@ def enter_crew(
     """Give a crew its inputs, checked as those of a run, in a step. Raises: AppError for an input that does not fit."""
 
     def read() -> dict[str, Any]:
-        root = Path(run.plan.project)
-        values = read_values(run.plan.crews[name].wanted, name, given, root, root)
+        root = Path(run.paths.started_in or run.plan.project)  # prompts have the paths of the machine that started it
+        values = read_values(run.plan.crews[name].wanted, name, given, root, root, here=run.paths.here)
         return {"kind": "inputs", "crew": name, "values": values, "seconds": 0.0}
 
     values = engine.step(f"{path}/inputs", read)["values"]
@@ -157,8 +158,8 @@ def crew_for(unit: Unit, number: int) -> CrewRun:
     return enter_crew(unit.run, name, path, given, unit.start, unit.upstream)
 
 
-def as_task_result(unit: Unit, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a task's result of the result of the crew that did it.
+def as_task_result(unit: Unit, result: Mapping[str, Any], number: int = 1) -> dict[str, Any]:
+    """Make a task's result of the result of the crew that did it, for the n-th time.
 
     Raises: AppError where it breaks the contract or a rule: the crew's run is over, so it cannot be revised.
     """
@@ -170,7 +171,7 @@ def as_task_result(unit: Unit, result: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or problems:
             raise AppError(f"the crew {name} broke the contract: {'; '.join(problems[:3])}", fix=fix)
         output = canonical(value)
-    checks = check_by_rules(unit, output, sources_of(unit.run, unit.scope))
+    checks = _judge(unit, output, number)
     broken = [reason for check in checks if not check.get("warned") for reason in check["reasons"]]
     if broken:
         raise AppError(f"the output of the crew {name} was not accepted: {'; '.join(broken[:5])}", fix=fix)
@@ -187,3 +188,21 @@ def as_task_result(unit: Unit, result: Mapping[str, Any]) -> dict[str, Any]:
     if unit.planned.task.writes:
         made["writes"] = written_by(unit.planned, value)
     return deliver(unit, made)
+
+
+def _judge(unit: Unit, output: str, number: int) -> list[dict[str, Any]]:
+    def judge() -> list[dict[str, Any]]:
+        return check_by_rules(unit, output, sources_of(unit.run, unit.scope))
+
+    if not any(guardrail.function for guardrail in unit.planned.task.guardrails):
+        return judge()
+
+    def verdict() -> dict[str, Any]:  # user code is run once, as anywhere else
+        checks = judge()
+        reasons = [reason for check in checks for reason in check["reasons"]]
+        head = {"kind": "verdict", "task": unit.path, "agent": unit.planned.agent_name, "text": output}
+        return pack(
+            head | {"passed": not reasons, "reasons": reasons, "checks": checks, "seconds": 0.0}, unit.run.folder
+        )
+
+    return unpack(engine.step(f"{unit.path}/verdict#{number}", verdict), unit.run.folder)["checks"]

@@ -120,6 +120,7 @@ class Delegation:
             request,
             _any_text,
             tools=tools,
+            uses=member.agent.tools,
             soft=unit.soft,
             expected="A complete, checkable answer.",
         )

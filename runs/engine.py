@@ -1,29 +1,35 @@
 """The narrow seam to DBOS Transact: launch, workflows, steps, resuming, reading. Nothing else of Muster knows DBOS.
 
-Private uses, all under contract tests: pickles are refused on reading; `engine_sqlite.py`.
+Private uses, all under contract tests: pickles are refused on reading; `engine_sqlite.py`; `engine_owner.py` and the
+way in which DBOS's own queue executes a workflow that it has claimed.
 """
 
 import concurrent.futures
 import contextvars
 import json
 import logging
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer, SetWorkflowID
+from dbos._core import execute_dequeued_workflow
+from dbos._dbos import _get_dbos_instance as _dbos  # pyright: ignore[reportPrivateUsage]
+from dbos._error import DBOSWorkflowCancelledError, DBOSWorkflowConflictIDError
 from dbos._serialization import DefaultSerializer
 
 from project.errors import Stop
-from runs.database import open_database
+from runs.engine_owner import set_aside, take
 from runs.engine_sqlite import use_plain_sql
 from runs.rows import Recorded, StepRow
 
 _R = TypeVar("_R")
+
+Owned = Callable[[sa.Connection], bool]
+"""Says whether the run is this process's, and locks its row, so that this stays so until the transaction ends."""
 
 JOURNAL_FORMAT = "2"
 """Version of names, order and shape of steps. Only runs of the same format are executed."""
@@ -99,12 +105,24 @@ def _steps_of(workflow_id: str) -> list[StepRow]:
     return [row for one in ids for row in _step_rows(one, DBOS.list_workflow_steps(one))]
 
 
+def is_lost(error: BaseException) -> bool:
+    """Say whether DBOS refuses this execution: the workflow was set aside, or another process has taken it over."""
+    return isinstance(error, DBOSWorkflowCancelledError | DBOSWorkflowConflictIDError)
+
+
 def _refuse_pickles() -> None:
     # DBOS unpickles any row marked so, even when it only lists: whoever can write the file could run code.
     def refuse(self: Any, serialized_data: str) -> Any:
         raise ValueError("the journal holds a pickled value, which Muster never writes and does not read")
 
     DefaultSerializer.deserialize = refuse  # type: ignore[method-assign]
+
+
+def _stop_polling(dbos: Any) -> None:
+    # Its queues, delays, schedules and notifications are not used; asking for them costs 2 % of a core, for ever.
+    for event in (*dbos.background_thread_stop_events, dbos._background_jobs_stop_event):
+        event.set()
+    dbos._sys_db._run_background_processes = False
 
 
 class _PlainJson(DBOSPortableJSONSerializer):
@@ -117,12 +135,9 @@ class _PlainJson(DBOSPortableJSONSerializer):
 class Engine:
     """DBOS in this process. One at a time; `close` before another is launched."""
 
-    def __init__(self, database: Path) -> None:
-        self.database = open_database(database)
+    def __init__(self, database: sa.Engine) -> None:
+        self.database = database
         self.executor_id = f"p{uuid.uuid4().hex[:16]}"
-        self._url = f"sqlite:///{database}"
-        self._queue_lock = threading.Lock()
-        self._queue_there = False
         self._handles: dict[str, Any] = {}
 
     def launch(self) -> None:
@@ -133,7 +148,7 @@ class Engine:
         DBOS(
             config={
                 "name": _APP,
-                "system_database_url": self._url,
+                "system_database_url": _address(self.database),
                 "system_database_engine": self.database,
                 "serializer": _PlainJson(),
                 "executor_id": self.executor_id,
@@ -148,13 +163,12 @@ class Engine:
             }
         )
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
-        DBOS.listen_queues([self.executor_id])
+        DBOS.listen_queues([])
         DBOS.launch()
+        _stop_polling(_dbos())
 
     def close(self) -> None:
         """Stop DBOS. What still runs here stays unfinished in the journal."""
-        if self._queue_there:
-            DBOS.delete_queue(self.executor_id)
         DBOS.destroy(workflow_completion_timeout_sec=0)
         self.database.dispose()
 
@@ -175,21 +189,43 @@ class Engine:
             raise KeyError(workflow_id)
         return found.output
 
-    def resume(self, workflow_ids: Sequence[str]) -> None:
-        """Execute these unfinished workflows here, the run's own first, from their journals.
+    def resume(self, run_id: str, owned: Owned) -> list[str] | None:
+        """Take the run's unfinished workflows, whoever had them, and execute them here, from their journals.
 
-        The caller holds the run's lock.
+        Returns their ids; None, and nothing is changed, when `owned` says that the run is another process's. It is
+        asked in the transaction of the change.
         """
-        with self._queue_lock:
-            if not self._queue_there:
-                DBOS.register_queue(self.executor_id, polling_interval_sec=0.05, on_conflict="always_update")
-                self._queue_there = True
-        handles = DBOS.resume_workflows(list(workflow_ids), queue_name=self.executor_id)
-        self._handles[workflow_ids[0]] = handles[0]
+        system, token = self._system, uuid.uuid4().hex
+        with system.engine.begin() as connection:
+            if not owned(connection):
+                return None
+            ids = take(
+                connection,
+                system.tables.workflow_status,
+                run_id,
+                executor_id=self.executor_id,
+                version=JOURNAL_FORMAT,
+                token=token,
+            )
+        for status in sorted(system.get_workflow_statuses(ids), key=lambda status: status["workflow_uuid"]):
+            handle = contextvars.Context().run(execute_dequeued_workflow, _dbos(), status, token)
+            if status["workflow_uuid"] == run_id:
+                self._handles[run_id] = handle
+        return ids
 
-    def park(self, workflow_ids: Sequence[str]) -> None:
-        """Set these aside: they go on only when they are resumed."""
-        DBOS.cancel_workflows(list(workflow_ids))
+    def park(self, run_id: str) -> None:
+        """Set the run's workflows aside that are executed here: they go on only when they are resumed."""
+        with self._system.engine.begin() as connection:
+            set_aside(connection, self._system.tables.workflow_status, run_id, self.executor_id)
+
+    def is_here(self, run_id: str) -> bool:
+        """Say whether the run's workflow is this process's to execute."""
+        found = find(run_id)
+        return found is not None and found.executor == self.executor_id
+
+    @property
+    def _system(self) -> Any:
+        return _dbos()._sys_db  # pyright: ignore[reportPrivateUsage]
 
     def find(self, workflow_id: str) -> Recorded | None:
         """Return the workflow as stored, or None."""
@@ -208,12 +244,12 @@ class Engine:
 class Reader:
     """Reads the journal without taking part: nothing is launched, recovered or polled."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: sa.Engine) -> None:
         _refuse_pickles()
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
-        self.database = open_database(database)
+        self.database = database
         self._client = DBOSClient(
-            system_database_url=f"sqlite:///{database}",
+            system_database_url=_address(database),
             system_database_engine=self.database,
             serializer=DBOSPortableJSONSerializer(),
         )
@@ -233,6 +269,10 @@ class Reader:
 
     def steps(self, workflow_id: str) -> list[StepRow]:
         return _step_rows(workflow_id, self._client.list_workflow_steps(workflow_id))
+
+
+def _address(database: sa.Engine) -> str:
+    return database.url.set(drivername=database.dialect.name).render_as_string(hide_password=False)
 
 
 def active(record: Recorded) -> bool:

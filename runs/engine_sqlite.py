@@ -1,13 +1,15 @@
-"""Plain SQL, on SQLite only, for the three statements that DBOS makes for every step and task.
+"""What stands in for DBOS's own statements: plain SQL on SQLite; on PostgreSQL one look more before each step.
 
-DBOS builds each as a tree of objects and compiles it anew: a third of a run's CPU, under one interpreter lock with all
-other runs (benchmarks/throughput.py). The statements say the same; tests/contracts compares the rows they leave.
+DBOS builds each of three statements for every step and task as a tree of objects and compiles it anew: a third of a
+run's CPU, under one interpreter lock with all other runs (benchmarks/throughput.py). Ours say the same; tests/contracts
+compares the rows they leave.
 """
 
 import sqlite3
 import time
 from typing import Any
 
+import sqlalchemy as sa
 from dbos._context import current_owner_xid
 from dbos._error import DBOSStepNondeterminismError, DBOSWorkflowConflictIDError
 from dbos._sys_db import SystemDatabase
@@ -50,7 +52,10 @@ def use_plain_sql() -> None:
             row = raw.execute(_STEP_IS_NEW, (function_id, workflow_id)).fetchone()
             if row is not None and row[0] != "CANCELLED" and row[1] is None:
                 return None
-        return look_up(self, workflow_id, function_id, function_name, conn)
+        found = look_up(self, workflow_id, function_id, function_name, conn)
+        if found is None and raw is None:
+            _refuse_the_lost(self, workflow_id, conn)
+        return found
 
     def record_plainly(self: Any, result: Any, completed_at_epoch_ms: int, conn: Any, **more: Any) -> None:
         raw = _sqlite(conn)
@@ -73,6 +78,18 @@ def use_plain_sql() -> None:
     kind._record_operation_result_txn = record_plainly
     kind._update_workflow_outcome_in_transaction = finish_plainly
     kind.muster_plain_sql = (look_up, record, finish)
+
+
+def _refuse_the_lost(system: Any, workflow_id: str, conn: Any) -> None:
+    """Refuse a new step of an execution that lost its workflow, before its call and not only when it is recorded.
+
+    On SQLite the kernel's lock says who executes a run: nobody loses it without dying.
+    """
+    owner = current_owner_xid(workflow_id)
+    statuses = system.tables.workflow_status
+    held = conn.execute(sa.select(statuses.c.owner_xid).where(statuses.c.workflow_uuid == workflow_id)).scalar()
+    if owner is not None and held != owner:
+        raise DBOSWorkflowConflictIDError(workflow_id)
 
 
 def _record(raw: sqlite3.Connection, result: Any, completed_at_ms: int, owner: str | None, app_name: str) -> None:

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from project.errors import AppError
+from runs.files import fetch, share, write_atomically
 
 _RECORD_LIMIT = 1_000_000
 _PART_LIMIT = 100_000
@@ -22,7 +21,10 @@ def digest(*parts: object) -> str:
 
 
 def pack(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the record as it is journaled: when it is larger than 1 MB, its large parts are put into files."""
+    """Return the record as it is journaled: when it is larger than 1 MB, its large parts are put into files.
+
+    Where machines share files, they are shared when this returns. Raises: NotShared.
+    """
     sizes = {key: len(json.dumps(value)) for key, value in record.items()}
     if sum(sizes.values()) <= _RECORD_LIMIT:
         return dict(record)
@@ -40,6 +42,7 @@ def _to_file(value: Any, folder: Path) -> dict[str, Any]:
     path = folder / "payloads" / name
     if not path.exists():
         write_atomically(path, text)
+    share(path)
     return {_FILE: name, "bytes": len(text)}
 
 
@@ -50,30 +53,11 @@ def _from_file(value: Any, folder: Path) -> Any:
     name: str = part[_FILE]
     path = folder / "payloads" / name
     try:
+        if not path.exists():
+            fetch(path, name)
         text = path.read_bytes()
     except OSError as error:
         raise AppError(f"a part of the journal is missing: {path}") from error
     if hashlib.sha256(text).hexdigest() != name:
         raise AppError(f"a part of the journal was changed: {path}")
     return json.loads(text)
-
-
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Put `content` at `path` whole or not at all, also when the machine dies. Makes the folder."""
-    path.parent.mkdir(mode=0o700 if mode == 0o600 else 0o777, parents=True, exist_ok=True)
-    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -10,9 +10,12 @@ from typing import Any, cast
 from models.make import clean
 from models.offline.respond import NEEDS_MODEL
 from project.spec import GuardrailSpec
+from runs.asking import ask_person
+from runs.questions import Question
 from runs.reviewing import Reviewer
 from runs.seams import Guard
-from runs.state import Parked, Question
+from runs.state import Parked
+from runs.tool_hosts import call_guardrail
 from runs.unit import Unit, evidence_for
 from tasks.contracts import ask_again, canonical, read_contract
 from tasks.evidence import Evidence
@@ -100,7 +103,7 @@ class Judge:
             why = f"the output was not accepted: {'; '.join(reasons[:5])}"
             if self.unit.gives_up(why):
                 fix = f"`muster runs trace {self.unit.run.run_id}` shows every answer and verdict"
-                raise Parked("failed", why, fix)
+                raise Parked("failed", why, fix, "guardrail")
             self._rejections = 0
         return ask_again(reasons)
 
@@ -189,17 +192,8 @@ class Judge:
     def _ask_person(self, text: str) -> str | None:
         self._asked += 1
         prompt = f"Accept the output of {self.unit.planned.name}? Enter accepts; or say what should change"
-
-        def ask() -> dict[str, Any]:
-            if self.unit.run.asker is None:
-                raise Parked("waiting", f"a person is asked about the output of {self.unit.planned.name}")
-            began = time.monotonic()
-            said = clean(self.unit.run.asker(Question(self.unit.planned.name, prompt, text))).strip()
-            self.unit.run.waited(time.monotonic() - began)
-            return {"kind": "answer", "task": self.unit.path, "prompt": prompt, "said": said, "seconds": 0.0}
-
-        _, record = self.guard.journal(f"answer#{self._asked}", ask)
-        said: str = record["said"]
+        question = Question(self.unit.path, prompt, text, kind="review")
+        said = ask_person(self.unit.run, f"{self.guard.lane.name}/answer#{self._asked}", question, needed=True).said
         if not said:
             return None
         return f"A person has read your answer and wants this changed:\n{said}\n\nGive the complete answer again."
@@ -213,7 +207,9 @@ def check_by_rules(unit: Unit, text: str, sources: Sources, tools: Sequence[str]
         if name is None:
             continue
         found = (
-            _call(unit, name, text) if guardrail.rule is None else _check_rule(unit, guardrail, text, sources, tools)
+            call_guardrail(unit.run, name, text)
+            if guardrail.rule is None
+            else _check_rule(unit, guardrail, text, sources, tools)
         )
         checks.append(_gated({"check": name, "passed": not found, "reasons": found}, guardrail.gate))
     return checks
@@ -235,16 +231,6 @@ def _check_rule(unit: Unit, guardrail: GuardrailSpec, text: str, sources: Source
         calls=calls,
         tools=tools,
     )
-
-
-def _call(unit: Unit, name: str, text: str) -> list[str]:
-    try:
-        said: Any = unit.run.guardrails[name](text)
-    except Exception as error:  # user code: its failure is a verdict that nobody can give, so it refuses
-        return [f"the guardrail {name} failed: {type(error).__name__}: {clean(str(error))[:300]}"]
-    if said is None or said is True or said == "":
-        return []
-    return [clean(str(said))[:2000] if said is not False else f"the guardrail {name} refused the text"]
 
 
 def read_confidence(answer: str) -> tuple[str, float | None]:

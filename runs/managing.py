@@ -23,7 +23,8 @@ from runs.asking import ask_person
 from runs.consulting import consult, is_offline
 from runs.crewing import CrewRun, has_output
 from runs.planning import Managed, intake, limits_as_journaled, make_plan, read_for, review_plan
-from runs.state import Event, Parked, Question
+from runs.questions import Question
+from runs.state import Event, Parked
 from runs.unit import found_by, work_of
 from runs.walking import Child, Done, Walk
 
@@ -149,6 +150,8 @@ def _incomplete(managed: Managed, planned: PlannedTask, done: Done) -> str:
     """Say what the subtasks before it fail to hand over; "" when all of it is there."""
     problems: list[str] = []
     for name in planned.needs:
+        if _left_out(done[name]):
+            continue
         if not has_output(done[name]):
             problems.append(f"{name} has no output to hand over")
             continue
@@ -198,6 +201,8 @@ def _before(managed: Managed, name: str) -> list[str]:
 def _packets(managed: Managed, planned: PlannedTask, done: Done) -> str:
     parts: list[str] = []
     for name in planned.needs:
+        if _left_out(done[name]):
+            continue
         before = managed.planned[name]
         found = found_by(managed.crew.run, [managed.crew.path(name)])
         evidence = [asdict(item) for item in found]
@@ -211,7 +216,13 @@ def _packets(managed: Managed, planned: PlannedTask, done: Done) -> str:
 
 
 def _open_ids(managed: Managed) -> list[str]:
-    return [name for name in managed.planned if not has_output(managed.done.get(name, {}))]
+    results = {name: managed.done.get(name, {}) for name in managed.planned}
+    return [name for name, result in results.items() if not has_output(result) and not _left_out(result)]
+
+
+def _left_out(result: Mapping[str, Any]) -> bool:
+    """Whether the task's own fallback says to go on without its output."""
+    return bool(result.get("skipped")) and "fallback" in result
 
 
 def _plan_again(managed: Managed) -> None:
@@ -266,8 +277,13 @@ def _settle_failed(managed: Managed, name: str) -> None:
     said: str | None = None
     if spec.on_failure == "ask":
         prompt = f"{name} could not be done. Write its output; Enter goes on without it"
-        question = Question(crew.path(name), prompt, f"{managed.planned[name].task.description}\n\n{why}")
-        said = ask_person(crew.run, f"{crew.prefix}manager/escalation/{name}", question, needed=False).said
+        text = f"{managed.planned[name].task.description}\n\n{why}"
+        question = Question(crew.path(name), prompt, text, kind="escalation")
+        asked = ask_person(crew.run, f"{crew.prefix}manager/escalation/{name}", question, needed=False)
+        if asked.rejected:
+            why = f"{why}; a person would not do it: {asked.said}"
+        else:
+            said = asked.said
     if said:
         crew.decisions.record(
             "escalate", "a person did it", why, among=["a person", "partial"], by="person", about=name

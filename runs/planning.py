@@ -12,7 +12,8 @@ from project.spec import ManagerSpec
 from runs.asking import ask_person
 from runs.consulting import consult
 from runs.crewing import CrewRun, has_output
-from runs.state import Parked, Question
+from runs.questions import Question
+from runs.state import Parked
 from runs.toolbox import tools_for
 from runs.walking import Done
 
@@ -84,7 +85,9 @@ def intake(managed: Managed) -> Brief:
     for number, open_question in enumerate(brief.questions, 1):
         prompt = f"{open_question.question} Enter takes: {open_question.assumption}"
         name = f"{crew.prefix}manager/answer#{number}"
-        question = Question(crew.path("manager"), prompt, f"The manager asks, because: {open_question.why}")
+        question = Question(
+            crew.path("manager"), prompt, f"The manager asks, because: {open_question.why}", kind="intake"
+        )
         said = ask_person(crew.run, name, question, needed=False).said
         answers[open_question.question] = said or ""
         crew.decisions.record(
@@ -181,13 +184,14 @@ def review_plan(managed: Managed, plan: WorkPlan) -> WorkPlan:
     crew = managed.crew
     for number in range(1, _MOST_REVIEWS + 1):
         prompt = "Run this plan? Enter runs it; or say what should change"
-        question = Question(crew.path("manager"), prompt, plan_text(plan), editable=plan_yaml(plan))
-        said = ask_person(crew.run, f"{crew.prefix}manager/plan_answer#{number}", question, needed=True).said or ""
+        question = Question(crew.path("manager"), prompt, plan_text(plan), editable=plan_yaml(plan), kind="plan")
+        asked = ask_person(crew.run, f"{crew.prefix}manager/plan_answer#{number}", question, needed=True)
+        said = asked.said or ""
         if not said:
             crew.decisions.record("plan review", "accepted", "a person has seen the plan", by="person")
             return plan
         crew.decisions.record("plan review", "changes wanted", said[:500], by="person")
-        if "subtasks:" in said:
+        if "subtasks:" in said and not asked.rejected:
             edited, problems = read_for(managed, said, Limits(managed.spec.max_subtasks))
             if edited is not None:
                 plan = _record_plan(managed, edited, "edited by a person", "person")

@@ -1,7 +1,7 @@
 """The journal told to people: a run's steps in time, what each cost, and what became of the run."""
 
+import functools
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from crews.planned import CrewPlan, Plan
 from policy.budget import Spent
+from runs.clock import PIECE
 from runs.journal import unpack
 from runs.locks import holder
 from runs.rows import Recorded, StepRow
@@ -61,13 +62,14 @@ def spent_in(source: JournalSource, run_id: str, folder: Path) -> tuple[Spent, f
 
 def add_up(steps: Sequence[Step]) -> Spent:
     """Add up calls, tokens and US dollars of these steps."""
-    spent = Spent()
-    for step in steps:
-        if step.kind == "model":
-            spent = spent.plus(spent_on_model(step.record))
-        elif step.kind == "tool":
-            spent = spent.plus(Spent(tool_calls=1))
-    return spent
+    return functools.reduce(Spent.plus, (spent_on(step.record) for step in steps), Spent())
+
+
+def spent_on(record: Mapping[str, Any]) -> Spent:
+    """Read what one step spent out of its record."""
+    if record["kind"] == "model":
+        return spent_on_model(record)
+    return Spent(tool_calls=1) if record["kind"] == "tool" else Spent()
 
 
 def spent_on_model(record: Mapping[str, Any]) -> Spent:
@@ -175,7 +177,7 @@ def _task(part: Part, row: RunRow, record: Recorded | None, steps: Sequence[Step
     return {
         "name": part.path,
         "agent": result.get("agent", part.agent),
-        "model": part.model,
+        "model": result.get("answered_by", part.model),
         "status": status,
         "output": result.get("output"),
         "file": result.get("file"),
@@ -184,6 +186,7 @@ def _task(part: Part, row: RunRow, record: Recorded | None, steps: Sequence[Step
         "review": result.get("review"),
         "partial": result.get("partial", []),
         "attempts": result.get("attempts", []),
+        "fallback": result.get("fallback"),
         "handed_over_by": result.get("handed_over_by", []),
         "usage": usage_of(spent),
         **cost_of_steps(spent, mine),
@@ -192,13 +195,15 @@ def _task(part: Part, row: RunRow, record: Recorded | None, steps: Sequence[Step
     }
 
 
-_PIECE = re.compile(r"[aci]\d+(r\d+)?")
 _WORK = ("model", "tool", "verdict", "backoff")
 
 
 def current_state(row: RunRow, folder: Path) -> str:
     """Return the run's state now: one said to be running whose process is dead was interrupted."""
-    return "interrupted" if row.state == "running" and holder(folder) is None else row.state
+    if row.state != "running":
+        return row.state
+    alive = row.alive if row.alive is not None else holder(folder) is not None
+    return "running" if alive else "interrupted"
 
 
 def usage_of(spent: Spent) -> dict[str, int]:
@@ -239,7 +244,7 @@ def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]
 
 def part_name(path: str) -> str:
     """Return the task of a path without its pieces: `research.a2` is a part of `research`; "" is the manager."""
-    return ".".join(name for name in path.split(".") if not _PIECE.fullmatch(name)) or "manager"
+    return ".".join(name for name in path.split(".") if not PIECE.fullmatch(name)) or "manager"
 
 
 def _grouped(steps: Sequence[Step], key: Callable[[Step], str]) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ class Reviewer:
         if self.unit.gives_up(said):
             resume = f"`muster runs resume {self.unit.run.run_id}` lets the writer try again"
             fix = f"{resume}; for a new run raise `max_rounds`, or keep the best with `if_not_approved: keep`"
-            raise Parked("failed", said, fix)
+            raise Parked("failed", said, fix, "guardrail")
         self._sent_back = 0
         self._texts.clear()
         return Reviewed(text, feedback(verdict))

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,11 @@ from models.make import Model
 from policy.budget import Spent
 from project.errors import Stop
 from project.spec import BudgetSpec, PriceSpec
+from runs.clock import Clock
+from runs.inbox import Inbox
+from runs.input_files import RunPaths
+from runs.questions import Question
+from runs.rates import Rates
 from tools.tool import Tool
 
 ParkKind = Literal["failed", "stopped", "waiting", "interrupted"]
@@ -25,26 +31,17 @@ class Parked(Stop):
     Nothing of it is journaled, so the resumed run meets the same point again, with new ceilings, a person, another try.
     """
 
-    def __init__(self, kind: ParkKind, reason: str, fix: str = "") -> None:
+    def __init__(self, kind: ParkKind, reason: str, fix: str = "", cause: str = "") -> None:
         super().__init__(reason)
         self.kind: ParkKind = kind
         self.reason = reason
         self.fix = fix
+        self.cause = cause
+        """What failed, for `retry` and `fallback`: model, guardrail, timeout, task time, deadline; "" for all else."""
 
 
 class Diverged(Stop):
     """A replayed step was made from another input than now: the code is not what wrote the journal."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a person is asked: `text` is the output in question, `prompt` the question in one line."""
-
-    task: str
-    prompt: str
-    text: str
-    editable: str = ""
-    """What the person may edit and give as the answer; "" where the answer is free."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,7 @@ class RunState:
 
     run_id: str
     plan: Plan
+    """As stored, but that `project` is the folder on this machine."""
     budget: BudgetSpec
     folder: Path
     versions: Mapping[str, str]
@@ -97,8 +95,14 @@ class RunState:
     """The date on which the run was started, YYYY-MM-DD in UTC, for `inject_date`."""
     same_versions: bool
     """Whether Muster and CrewAI are those the run was started with."""
+    paths: RunPaths = field(default_factory=RunPaths)
+    """Where its paths lead on this machine."""
     asker: Asker | None = None
+    inbox: Inbox | None = None
+    """Where questions wait for an answer; None: only a terminal answers."""
     listener: Callable[[Event], None] | None = None
+    rates: Rates | None = None
+    """What paces calls where a model has a `rate_limit`."""
     models: dict[str, Model] = field(default_factory=dict[str, Model])
     prices: dict[str, tuple[PriceSpec | None, str]] = field(default_factory=dict[str, tuple[PriceSpec | None, str]])
     spent: Spent = field(default_factory=Spent)
@@ -114,6 +118,10 @@ class RunState:
     lock: threading.Lock = field(default_factory=threading.Lock)
     stopping: str = ""
     """Set to a reason when the process wants to end: no new call is made."""
+    wanted: str = ""
+    """What an operator wants: "", pause, cancel or hand over."""
+    give_up_at: float = math.inf
+    """When `stopping`: the monotonic instant at which calls under way are left."""
     results: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """By path: `task`, `task.c1`, `crew.task`."""
     fresh: set[str] = field(default_factory=set[str])
@@ -124,9 +132,16 @@ class RunState:
     outcome: Parked | None = None
     warnings: list[str] = field(default_factory=list[str])
     in_flight: int = 0
+    clock: Clock = field(default_factory=Clock)
+    """How long tasks were worked at, and the run's deadline."""
     _began: float = field(default_factory=time.monotonic)
     _waited: float = 0.0
     _scopes: dict[str, CrewPlan] = field(default_factory=dict[str, CrewPlan])
+
+    @property
+    def project(self) -> Path:
+        """The project folder on this machine: its code is read here, its output files are written here."""
+        return Path(self.plan.project)
 
     def scope(self, crew: str | None, values: Mapping[str, Value]) -> CrewPlan:
         """Return a crew filled with its inputs; None is the crew of the run itself."""
@@ -142,8 +157,14 @@ class RunState:
         return max(0.0, self.worked_before + time.monotonic() - self._began - self._waited)
 
     def waited(self, seconds: float) -> None:
+        self.clock.waited(seconds)
         with self.lock:
             self._waited += seconds
+
+    def stop(self, reason: str, wanted: str = "", grace_seconds: float = math.inf) -> None:
+        """Make no new call; calls under way are left after the grace."""
+        self.stopping, self.wanted = reason, wanted
+        self.give_up_at = time.monotonic() + grace_seconds
 
     def settle(self, lane: str, more: Spent) -> None:
         """Put what a lane's call really spent in place of what was reserved for it."""

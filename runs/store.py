@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -12,30 +13,16 @@ from sqlalchemy.exc import IntegrityError
 from crews.planned import Plan
 from policy.budget import Spent
 from project.errors import AppError
+from runs.database import is_sqlite
+from runs.owners import database_now
+from runs.tables import RUNS, WORKERS, make_tables
 
-State = Literal["running", "succeeded", "failed", "stopped", "waiting", "interrupted"]
+State = Literal["queued", "running", "succeeded", "failed", "stopped", "waiting", "interrupted", "paused", "cancelled"]
+"""queued: a worker will take it. failed, stopped (at a ceiling), waiting (for a person), interrupted and paused runs go
+on when they are resumed; succeeded and cancelled ones are over."""
 
-_META = sa.MetaData()
-_RUNS = sa.Table(
-    "muster_runs",
-    _META,
-    sa.Column("run_id", sa.Text, primary_key=True),
-    sa.Column("crew", sa.Text, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("plan", sa.Text, nullable=False),
-    sa.Column("digest", sa.Text, nullable=False),
-    sa.Column("versions", sa.Text, nullable=False),
-    sa.Column("offline", sa.Boolean, nullable=False),
-    sa.Column("budget", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("updated_at", sa.Float, nullable=False),
-    sa.Column("worked_seconds", sa.Float, nullable=False),
-    sa.Column("segment_started_at", sa.Float, nullable=False),
-    sa.Column("starts", sa.Integer, nullable=False),
-    sa.Column("spent", sa.Text, nullable=False),
-    sa.Index("muster_runs_created", "created_at"),
-)
+OVER = ("succeeded", "cancelled")
+"""States from which a run does not go on."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +45,29 @@ class RunRow:
     segment_started_at: float
     starts: int
     spent: str
+    project: str
+    """Name of the project; a worker takes only runs of its own."""
+    worker: str
+    """Who executes it, on PostgreSQL; "" for nobody."""
+    wanted: str
+    """What an operator wants of its process: "", pause or cancel."""
+    queue: str
+    max_running: int
+    """Most runs of its queue at once, over all workers; 0: no limit."""
+    priority: int
+    """The highest is taken first."""
+    queued_at: float
+    not_before: float
+    """A queued run is not taken before."""
+    origin: str
+    """Where it comes from, as JSON: `by` (user@host), `schedule`, `fork_of`, `from`."""
+    takeovers: int = 0
+    """How often in a row it was taken over from a process that died before it journaled anything."""
+    alive: bool | None = None
+    """Whether the worker that has it lives; None where the kernel's lock says it (SQLite)."""
+
+    def read_origin(self) -> dict[str, Any]:
+        return json.loads(self.origin)
 
     def read_plan(self) -> Plan:
         """Return the plan. Raises: AppError when it is not what was stored."""
@@ -73,6 +83,10 @@ class RunRow:
         return json.loads(self.versions)
 
 
+# A plan is tens of kilobytes: ten thousand of them are not read for a list.
+_WITHOUT_PLAN = [sa.literal("").label(name) if name == "plan" else column for name, column in RUNS.c.items()]
+
+
 def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -81,11 +95,11 @@ class RunStore:
     """The table of runs, beside the journal in the same database."""
 
     def __init__(self, database: sa.Engine) -> None:
-        self._database = database
-        _META.create_all(database, checkfirst=True)
+        self.database = database
+        make_tables(database)
 
-    def insert(self, run_id: str, plan: Plan, versions: Mapping[str, str], now: float) -> bool:
-        """Store a new run; False when the id is taken."""
+    def insert(self, run_id: str, plan: Plan, versions: Mapping[str, str], now: float, **more: Any) -> bool:
+        """Store a new run; False when the id is taken. `more` are other columns than those of a run that starts now."""
         text = plan.model_dump_json()
         values = {
             "run_id": run_id,
@@ -103,39 +117,64 @@ class RunStore:
             "segment_started_at": now,
             "starts": 1,
             "spent": "{}",
+            "project": Path(plan.project).name,
+            **more,
         }
         try:
-            with self._database.begin() as connection:
-                connection.execute(_RUNS.insert().values(values))
+            with self.database.begin() as connection:
+                connection.execute(RUNS.insert().values(values))
         except IntegrityError:
             return False
         return True
 
     def find(self, run_id: str) -> RunRow | None:
-        with self._database.connect() as connection:
-            row = connection.execute(sa.select(_RUNS).where(_RUNS.c.run_id == run_id)).mappings().first()
+        with self.database.connect() as connection:
+            row = connection.execute(self._select().where(RUNS.c.run_id == run_id)).mappings().first()
         return RunRow(**row) if row else None
 
     def list(self, limit: int = 50, *, crew: str | None = None) -> "list[RunRow]":
-        """Return runs, newest first."""
-        query = sa.select(_RUNS).order_by(_RUNS.c.created_at.desc(), _RUNS.c.run_id).limit(limit)
+        """Return runs without their plans, newest first."""
+        query = self._select(_WITHOUT_PLAN).order_by(RUNS.c.created_at.desc(), RUNS.c.run_id).limit(limit)
         if crew:
-            query = query.where(_RUNS.c.crew == crew)
-        with self._database.connect() as connection:
+            query = query.where(RUNS.c.crew == crew)
+        with self.database.connect() as connection:
             return [RunRow(**row) for row in connection.execute(query).mappings()]
+
+    def in_state(self, state: State, project: str) -> "list[RunRow]":
+        """Return the runs of a project in this state, without their plans, the oldest first."""
+        query = self._select(_WITHOUT_PLAN).where(RUNS.c.state == state, RUNS.c.project == project)
+        with self.database.connect() as connection:
+            return [RunRow(**row) for row in connection.execute(query.order_by(RUNS.c.created_at)).mappings()]
+
+    def _select(self, columns: Sequence[Any] = tuple(RUNS.c)) -> Any:
+        if is_sqlite(self.database):
+            return sa.select(*columns)
+        living = sa.select(WORKERS.c.worker_id).where(WORKERS.c.expires_at > database_now())
+        return sa.select(*columns, RUNS.c.worker.in_(living).label("alive"))
 
     def named(self, prefix: str) -> "list[str]":
         """Return the ids that start with `prefix`, newest first, at most ten."""
         like = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-        query = sa.select(_RUNS.c.run_id).where(_RUNS.c.run_id.like(like, escape="\\"))
-        with self._database.connect() as connection:
-            return list(connection.execute(query.order_by(_RUNS.c.created_at.desc()).limit(10)).scalars())
+        query = sa.select(RUNS.c.run_id).where(RUNS.c.run_id.like(like, escape="\\"))
+        with self.database.connect() as connection:
+            return list(connection.execute(query.order_by(RUNS.c.created_at.desc()).limit(10)).scalars())
 
     def set(self, run_id: str, **values: Any) -> None:
         """Change what is known of a run; its plan never changes."""
+        self.change(run_id, values)
+
+    def change(self, run_id: str, values: Mapping[str, Any], **only_if: Any) -> bool:
+        """Change what is known of a run where its columns are as `only_if` says; say whether they were.
+
+        A list or tuple among `only_if` is a choice: the column has one of its values.
+        """
         assert not values.keys() & {"plan", "digest", "run_id", "crew", "created_at", "versions"}
-        with self._database.begin() as connection:
-            connection.execute(_RUNS.update().where(_RUNS.c.run_id == run_id).values(**values))
+        where = [RUNS.c.run_id == run_id]
+        for name, value in only_if.items():
+            column = RUNS.c[name]
+            where.append(column.in_(cast(Sequence[Any], value)) if isinstance(value, list | tuple) else column == value)
+        with self.database.begin() as connection:
+            return connection.execute(RUNS.update().where(*where).values(**values)).rowcount == 1
 
 
 def find_run(store: RunStore, run_id: str) -> RunRow:

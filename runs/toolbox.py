@@ -2,13 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from agents.crewai_tools import find_own_tools, load_crewai_tool, make_own_tool
 from crews.planned import CrewPlan
+from project.crew_texts import with_stand_ins
+from project.errors import AppError
 from project.fill import placeholders_in_settings
+from project.hints import listed
 from project.spec import ToolUse
 from runs.state import RunState
+from runs.tool_hosts import warm
 from tools.documents import cited_text
 from tools.registry import is_builtin, load_guardrails, load_tools
 from tools.tool import Tool
@@ -21,28 +26,36 @@ def load_code(run: RunState) -> None:
     """
     for scope in (run.plan, *run.plan.crews.values()):
         for uses in _uses(scope):
-            if not any(placeholders_in_settings(use.settings) for use in uses):
+            if not any(placeholders_in_settings(use.settings) for use in with_stand_ins(uses)):
                 tools_for(run, uses)
-    run.guardrails = load_guardrails(Path(run.plan.project))
+                for use in uses:
+                    _check_use(run, use)
+    run.guardrails = load_guardrails(run.project)
 
 
 def tools_for(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
     """Return these tools by name; the same list is loaded once in a run. Raises: AppError."""
     key = json.dumps([use.model_dump(mode="json") for use in uses])
     if key not in run.tools:
-        run.tools[key] = _load(run, uses)
+        here = [use.model_copy(update={"settings": run.paths.all_here(use.settings)}) for use in uses]
+        run.tools[key] = load_uses(run.project, here)
+        if any(tool.home is not None for tool in run.tools[key].values()):
+            warm()
     return run.tools[key]
 
 
 def sources_of(run: RunState, scope: CrewPlan) -> Callable[[str], str | None]:
     """Return what reads a cited place in the folders that the crew's tools read."""
     folders = dict.fromkeys(
-        str(use.settings["folder"]) for uses in _uses(scope) for use in uses if use.settings.get("folder")
+        str(use.settings["folder"])
+        for uses in _uses(scope)
+        for use in with_stand_ins(uses)
+        if use.settings.get("folder")
     )
 
     def find(citation: str) -> str | None:
         for folder in folders:
-            text = cited_text(Path(run.plan.project, folder), citation)
+            text = cited_text(Path(run.project, run.paths.here(folder)), citation)
             if text is not None:
                 return text
         return None
@@ -57,8 +70,8 @@ def _uses(scope: CrewPlan) -> Iterator[list[ToolUse]]:
         yield member.agent.tools
 
 
-def _load(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
-    project = Path(run.plan.project)
+def load_uses(project: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
+    """Make these tools of a project, by name. Raises: AppError."""
     own = find_own_tools(project) if any(not is_builtin(use.name) for use in uses) else {}
     tools = load_tools(project, [use for use in uses if use.name not in own and not use.name[:1].isupper()])
     for use in uses:
@@ -67,6 +80,34 @@ def _load(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
         elif use.name[:1].isupper():
             tool = load_crewai_tool(use, project)
         else:
-            continue
-        tools[tool.name] = tool
+            tool = tools[use.name]
+        limit = tool.timeout_seconds if use.timeout_seconds is None else use.timeout_seconds
+        tools[tool.name] = replace(tool, timeout_seconds=limit)
     return tools
+
+
+def tool_of(run: RunState, use: ToolUse) -> Tool:
+    """Return one tool; what agents call it may differ from its name in YAML. Raises: AppError."""
+    return next(iter(tools_for(run, [use]).values()))
+
+
+def _check_use(run: RunState, use: ToolUse) -> None:
+    """Check what YAML says of failed calls against the tools as they are loaded. Raises: AppError (exit 3)."""
+    if use.retry is None and not use.fallback:
+        return
+    tool = tool_of(run, use)
+    if use.retry is not None and tool.repeat == "once":
+        what = f"the tool `{use.name}` is to be called once: a failed call may have done its work"
+        raise AppError(what, fix="take its `retry` out, or declare it as one that may be repeated", exit_code=3)
+    wanted, _ = _parameters(tool)
+    for other in use.fallback:
+        taken, required = _parameters(tool_of(run, other))
+        missing, needed = sorted(wanted - taken), sorted(required - wanted)
+        if missing or needed:
+            what = f"`{other.name}` cannot stand in for `{use.name}`: it "
+            what += f"does not take {listed(missing)}" if missing else f"needs {listed(needed)}"
+            raise AppError(what, fix="give both tools the same parameters, or fix some in YAML", exit_code=3)
+
+
+def _parameters(tool: Tool) -> tuple[set[str], set[str]]:
+    return set(tool.parameters.get("properties", {})), set(tool.parameters.get("required", []))

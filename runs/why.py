@@ -69,6 +69,12 @@ def _told(step: Step) -> dict[str, Any] | None:
             return {key: record[key] for key in keys} | {"chosen": _shown(record["chosen"])}
         case "verdict" if record["checks"] and not (record["passed"] and record.get("demands")):
             return _gate(record)
+        case "model" if record.get("next") not in (None, "", record.get("asked")):
+            why = f"{record['asked']}: {record['error']['message']}"
+            return _retold("fallback", f"model {record['next']}", why, among=["ask again", "another model", "give up"])
+        case "backoff" if "agent" in record:
+            what = f"call {record['tool']} again" if "tool" in record else "try again"
+            return _retold("wait", f"{what} after {record['seconds']:g} s", str(record["reason"]))
         case "backoff":
             why = str(record["reason"])
             return _retold("retry", f"ask again after {record['seconds']:g} s", why, among=["ask again", "give up"])

@@ -8,11 +8,12 @@ from crewai.hooks import HookAborted, InterceptionPoint, on
 
 from agents.loop import AgentFailed
 from models.make import is_guarded_call
-from project.errors import AppError
+from project.errors import AppError, database_trouble
 from runs import engine
 from runs.carrying import carry_out
 from runs.crewing import CrewRun, as_task_result, crew_for, enter_crew, walk_stages, walk_tasks
-from runs.journal import pack, unpack, write_atomically
+from runs.files import NotShared, write_atomically
+from runs.journal import pack, unpack
 from runs.managing import manage
 from runs.state import Diverged, Parked, RunState, running
 from runs.unit import Decisions, Unit, read_work
@@ -34,6 +35,8 @@ def run_workflow(run_id: str) -> dict[str, Any]:
         return pack(_walk(crew), run.folder)
     except BaseException as error:
         run.outcome = _stop(run, "run", error)
+        if engine.is_lost(error):
+            raise
         raise run.outcome from error
     finally:
         run.ended.set()
@@ -50,10 +53,15 @@ def task_workflow(run_id: str, path: str, work: dict[str, Any]) -> dict[str, Any
         result = pack(_carry_out(run, path, unpack(work, run.folder)), run.folder)
     except BaseException as error:
         stop = _stop(run, path, error)
+        if engine.is_lost(error):
+            run.note_parked(path, stop)
+            raise
         if stop.kind != "failed" or not work.get("soft") or not _foreseen(error):
             run.note_parked(path, stop)
             raise stop from error
         result: dict[str, Any] = {"failed": stop.reason, "fix": stop.fix}
+        if stop.cause:
+            result["cause"] = stop.cause
     if work.get("piece"):
         result["piece"] = True
     run.note_result(path, result)
@@ -80,7 +88,7 @@ def _by_crew(unit: Unit) -> dict[str, Any]:
         number += 1
         result = _walk(crew_for(unit, number))
         try:
-            return as_task_result(unit, result)
+            return as_task_result(unit, result, number)
         except AppError as error:
             if unit.gives_up(str(error)):
                 raise
@@ -103,18 +111,25 @@ def _stop(run: RunState, where: str, error: BaseException) -> Parked:
             return error
         case Diverged():
             return Parked("failed", str(error))
+        case NotShared():
+            return Parked("interrupted", str(error), error.fix)
         case AppError():
             return Parked("failed", str(error), "; ".join(error.fixes()))
         case AgentFailed():
-            return Parked("failed", str(error), error.fix)
+            return Parked("failed", str(error), error.fix, "model")
         case Exception():
             return _bug(run, where, error)
+        case _ if engine.is_lost(error):
+            return Parked("interrupted", "another process has taken the run over")
         case _:
             raise error
 
 
 def _bug(run: RunState, where: str, error: Exception) -> Parked:
     """Keep the run, and the traceback, when Muster or a library fails in a way nobody foresaw."""
+    if trouble := database_trouble(error):
+        what, _, fix = trouble.partition(". ")
+        return Parked("failed", f"the journal can't be written: {what}", fix)
     path = run.folder / "error.txt"
     first = (str(error).splitlines() or [""])[0]
     what = f"unexpected {type(error).__name__}: {first}"

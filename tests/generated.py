@@ -22,6 +22,7 @@ from project.spec import (
     BudgetSpec,
     CandidatesSpec,
     CrewSpec,
+    FallbackSpec,
     FieldSpec,
     ForEachSpec,
     InputSpec,
@@ -29,6 +30,8 @@ from project.spec import (
     ManagerSpec,
     ModelSpec,
     PriceSpec,
+    QueueSpec,
+    RateSpec,
     RefineSpec,
     RetrySpec,
     ReviewSpec,
@@ -36,8 +39,10 @@ from project.spec import (
     StageSpec,
     StateSpec,
     TaskSpec,
+    ToolRetrySpec,
     ToolUse,
 )
+from project.spec_schedules import ChannelSpec, OnFailureSpec, RunRetrySpec, ScheduleSpec, SmtpSpec
 
 _ROOT = Path(__file__).resolve().parent.parent
 _MADE = "<!-- Made by `python -m tests.generated`: change the code, not this page. -->"
@@ -50,7 +55,7 @@ _SECTIONS: tuple[tuple[str, str, type[Spec], Mapping[str, Foreign]], ...] = (
     ("models.yaml", "One entry a model: its name, then these keys, or `provider/model` alone.", ModelSpec, MODEL_KEYS),
 )
 _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
-    ("An entry of `tools:`", "`name`, or `name: {argument: value}`, or both keys written out.", ToolUse),
+    ("An entry of `tools:`", "`name`, or `name: {argument: value}`, or the keys written out.", ToolUse),
     (
         "A field of `output:` and of contracts.yaml",
         "`title: str`, or `kind: [brief, report]`, or a mapping of fields, or these keys.",
@@ -62,6 +67,12 @@ _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
     ("`candidates:` of a task", "`candidates: 3`, or `candidates: [writer, editor]`, or these keys.", CandidatesSpec),
     ("`judge:` of a task", "`judge: editor`, or these keys.", JudgeSpec),
     ("`retry:` of a task", "`retry: 3`, or these keys.", RetrySpec),
+    (
+        "An entry of `fallback:` of a task",
+        "`- agent: NAME`, `- model: NAME`, `- text: ...`, or one of the words `skip`, `ask` and `stop`.",
+        FallbackSpec,
+    ),
+    ("`retry:` of a tool", "`retry: 3`, or these keys.", ToolRetrySpec),
     (
         "`manager:` of a crew",
         "`manager: NAME`, or these keys. CrewAI's `manager_agent` and `manager_llm` are `agent` and `model`.",
@@ -75,7 +86,14 @@ _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
         InputSpec,
     ),
     ("`budget:` of a crew", "Each also an option of `muster run` and `muster runs resume`.", BudgetSpec),
+    ("`queue:` of a crew", "`queue: slow`, or these keys.", QueueSpec),
     ("`price:` of a model", "", PriceSpec),
+    ("`rate_limit:` of a model", "`rate_limit: 60`, calls a minute, or these keys.", RateSpec),
+    ("An entry of `schedules:` in schedules.yaml", "Its name, then these keys.", ScheduleSpec),
+    ("`on_failure:` of a schedule", "", OnFailureSpec),
+    ("`retry:` of a schedule", "", RunRetrySpec),
+    ("An entry of `notify:` in schedules.yaml", "Its name, then these keys.", ChannelSpec),
+    ("`smtp:` of a channel", "", SmtpSpec),
 )
 _WORDS: Mapping[Any, str] = {
     str: "text", int: "whole number", float: "number", Decimal: "number", bool: "true or false", Any: "any value",
@@ -91,6 +109,13 @@ _SPELLED: Mapping[tuple[type[Spec], str], str] = {
     (TaskSpec, "candidates"): "number, list of agents, or keys",
     (TaskSpec, "judge"): "agent, or keys",
     (TaskSpec, "retry"): "number, or keys",
+    (TaskSpec, "fallback"): "ways to go on",
+    (ToolUse, "retry"): "number, or keys",
+    (ToolUse, "fallback"): "tool, or list of tools",
+    (FallbackSpec, "text"): "text, or fields of the contract",
+    (CrewSpec, "queue"): "name, or keys",
+    (ModelSpec, "fallback"): "model, or list of models",
+    (ModelSpec, "rate_limit"): "number, or keys",
     (ForEachSpec, "items"): "condition that gives a list",
     (CrewSpec, "manager"): "agent, model, or keys",
     (CrewSpec, "state"): "types by name",
@@ -98,6 +123,11 @@ _SPELLED: Mapping[tuple[type[Spec], str], str] = {
     (CrewSpec, "inputs"): "inputs by name",
     (CrewSpec, "budget"): "ceilings",
     (ModelSpec, "price"): "price",
+    (ScheduleSpec, "inputs"): "texts and numbers by name",
+    (ScheduleSpec, "budget"): "ceilings",
+    (ScheduleSpec, "on_failure"): "keys",
+    (OnFailureSpec, "retry"): "keys",
+    (ChannelSpec, "smtp"): "keys",
 }
 
 

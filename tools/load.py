@@ -5,12 +5,12 @@ import importlib.util
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from project.errors import AppError, Where
@@ -18,6 +18,8 @@ from project.errors import AppError, Where
 # One load a process and file content: a module is state, and two loads would make two of each of its classes.
 _loaded: dict[tuple[str, str], ModuleType] = {}
 _lock = threading.RLock()
+_FROM_DISK: Mapping[Path, bytes] = MappingProxyType({})
+_PREFIX = "_muster_user_"
 
 
 def load_functions(folder: Path, mark: str) -> dict[str, Callable[..., Any]]:
@@ -40,9 +42,14 @@ def load_functions(folder: Path, mark: str) -> dict[str, Callable[..., Any]]:
     return found
 
 
-def load_file(path: Path, mark: str) -> dict[str, Callable[..., Any]]:
-    """Return the functions that carry the attribute `mark` and are defined in one file. Raises: as `load_functions`."""
-    module = _load(path)
+def load_file(path: Path, mark: str, given: Mapping[Path, bytes] = _FROM_DISK) -> dict[str, Callable[..., Any]]:
+    """Return the functions that carry the attribute `mark` and are defined in one file.
+
+    Where `given` has the content of a file, that is loaded, whatever the disk says by now.
+
+    Raises: as `load_functions`.
+    """
+    module = _load(path, given)
     return {
         value.__name__: value
         for value in vars(module).values()
@@ -56,29 +63,45 @@ def load_modules(folder: Path, word: str) -> list[ModuleType]:
     return [_load(path) for path in paths if word.encode() in path.read_bytes()]
 
 
-def _load(path: Path) -> ModuleType:
+def sources_of(function: Callable[..., Any]) -> dict[Path, bytes] | None:
+    """Return the content of a user function's file and of its neighbours as they were loaded, its own first.
+
+    None for a function that was not loaded from a file of the user's.
+    """
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    if module is None or not module.__name__.startswith(_PREFIX):
+        return None
+    with _lock:
+        found = {Path(path): loaded for (path, _), loaded in _loaded.items()}  # of several versions the last
+    own = Path(str(module.__file__)).resolve()
+    beside = {path: loaded for path, loaded in found.items() if path.parent == own.parent and path != own}
+    return {path: vars(loaded)["__muster_source__"] for path, loaded in {own: module, **beside}.items()}
+
+
+def _load(path: Path, given: Mapping[Path, bytes] = _FROM_DISK) -> ModuleType:
     try:
-        source = path.read_bytes()
+        source = given[path.resolve()] if path.resolve() in given else path.read_bytes()
     except OSError as error:
         where = Where(f"{path.parent.name}/{path.name}", 1, 1)
         raise AppError(f"can't be read: {error.strerror}", where=where, exit_code=3) from error
     key = (str(path.resolve()), hashlib.sha256(source).hexdigest())
     with _lock:
         if key not in _loaded:
-            name = f"_muster_user_{path.stem}_{hashlib.sha256(''.join(key).encode()).hexdigest()[:12]}"
+            name = f"{_PREFIX}{path.stem}_{hashlib.sha256(''.join(key).encode()).hexdigest()[:12]}"
             spec = importlib.util.spec_from_file_location(name, path)
             assert spec is not None
             _loaded[key] = sys.modules[name] = importlib.util.module_from_spec(spec)
+            vars(_loaded[key])["__muster_source__"] = source
             try:
-                _execute(_loaded[key], source, path)
+                _execute(_loaded[key], source, path, given)
             except BaseException:
                 del _loaded[key], sys.modules[name]
                 raise
         return _loaded[key]
 
 
-def _execute(module: ModuleType, source: bytes, path: Path) -> None:
-    with _neighbours(path.parent):
+def _execute(module: ModuleType, source: bytes, path: Path, given: Mapping[Path, bytes]) -> None:
+    with _neighbours(path.parent, given):
         try:
             # Not by the module's loader: cached bytecode counts as fresh when only size and second of a file agree, and
             # what runs must be what was hashed.
@@ -102,12 +125,12 @@ def _line_of(error: BaseException, path: Path) -> int:
 
 
 @contextmanager
-def _neighbours(folder: Path) -> Generator[None]:
+def _neighbours(folder: Path, given: Mapping[Path, bytes]) -> Generator[None]:
     """Let the files of `folder` be imported by their bare names, and forget those names afterwards.
 
     Kept, they would be what the next project's `import shared` finds.
     """
-    finder = _Neighbours(folder)
+    finder = _Neighbours(folder, given)
     sys.meta_path.append(finder)  # last: a neighbour called like a library must not replace it
     try:
         yield
@@ -120,8 +143,8 @@ def _neighbours(folder: Path) -> Generator[None]:
 class _Neighbours(MetaPathFinder, Loader):
     """Finds the files of one folder, and loads each as `load_functions` does."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, given: Mapping[Path, bytes]) -> None:
+        self._folder, self._given = folder, given
         self.names: list[str] = []
 
     def find_spec(
@@ -133,7 +156,7 @@ class _Neighbours(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _load(self._folder / f"{spec.name}.py")
+        return _load(self._folder / f"{spec.name}.py", self._given)
 
     def exec_module(self, module: ModuleType) -> None:
         """Do nothing: the module came loaded."""

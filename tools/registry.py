@@ -1,10 +1,12 @@
 """Tools by name: the built-in ones, one a file in this folder, and the project's own."""
 
 import functools
+import hashlib
 import importlib
 import inspect
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ from project.code import read_code
 from project.errors import AppError, Where
 from project.hints import suggest
 from project.spec import ToolUse
-from tools.load import load_file, load_functions
-from tools.tool import Tool, make_tool, unset_parameters
+from tools.load import load_file, load_functions, sources_of
+from tools.tool import Home, Tool, make_tool, unset_parameters
 
-_TOOL_MARK = "__muster_tool__"
-_GUARDRAIL_MARK = "__muster_guardrail__"
+TOOL_MARK = "__muster_tool__"
+GUARDRAIL_MARK = "__muster_guardrail__"
 BUILTIN = ("calculator", "list_documents", "read_document", "search_documents", "write_file")
 
 
@@ -49,10 +51,24 @@ def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
                 raise AppError(f"unknown tool {use.name!r}", fix=fix, exit_code=3)
             function = own[use.name]
         made[use.name] = _made(function, json.dumps(use.settings))
+        if not is_builtin(use.name) and getattr(function, TOOL_MARK).get("process", True):
+            made[use.name] = replace(made[use.name], home=home_of(function))
         if unset := [name for name in unset_parameters(function) if name not in use.settings]:
             what = f"the tool `{use.name}` needs `{unset[0]}`, which no agent may choose"
             raise AppError(what, fix=f'write `- {use.name}: {{{unset[0]}: "..."}}`', exit_code=3)
     return made
+
+
+def home_of(function: Callable[..., Any]) -> Home | None:
+    """Return where another process finds a function of the user's; None when it came from no file of theirs."""
+    sources = sources_of(function)
+    if sources is None:
+        return None
+    file = str(next(iter(sources)))
+    digest = hashlib.sha256(json.dumps([file, function.__name__]).encode())
+    for path, content in sources.items():
+        digest.update(f"{path} {len(content)} ".encode() + content)
+    return Home(file, function.__name__, {str(path): content for path, content in sources.items()}, digest.hexdigest())
 
 
 @functools.lru_cache(maxsize=256)
@@ -63,14 +79,14 @@ def _made(function: Callable[..., Any], settings: str) -> Tool:
 
 def load_guardrails(project_root: Path) -> dict[str, Callable[[str], Any]]:
     """Return the `@guardrail` functions of the project by name. Raises: AppError as `load_tools`."""
-    return load_functions(project_root / "guardrails", _GUARDRAIL_MARK)
+    return load_functions(project_root / "guardrails", GUARDRAIL_MARK)
 
 
 def _user_tools(project_root: Path) -> dict[str, Callable[..., Any]]:
     folder = project_root / "tools"
     if folder.resolve() == builtin_tools_folder():
         return _tools_beside_ours(folder)
-    own = load_functions(folder, _TOOL_MARK)
+    own = load_functions(folder, TOOL_MARK)
     for name in own:
         if is_builtin(name):
             code = inspect.unwrap(own[name]).__code__
@@ -84,4 +100,4 @@ def _tools_beside_ours(folder: Path) -> dict[str, Callable[..., Any]]:
     """Return the tools that a user put into the checkout's own tools/, without running our files a second time."""
     declared = read_code(folder, folder.name, "tool").tools.values()
     paths = dict.fromkeys(folder.parent / tool.path for tool in declared if not is_builtin(tool.name))
-    return {name: function for path in paths for name, function in load_file(path, _TOOL_MARK).items()}
+    return {name: function for path in paths for name, function in load_file(path, TOOL_MARK).items()}

@@ -37,6 +37,7 @@ from tools.arguments import (
 __all__ = [
     "FIXED",
     "NO_RESULT",
+    "Home",
     "Tool",
     "found_nothing",
     "make_tool",
@@ -68,6 +69,23 @@ _CLOSED_KEYS = {
 
 
 @dataclass(frozen=True)
+class Home:
+    """Where a function of the user's comes from, so that another process can load the same."""
+
+    file: str
+    """Its file, an absolute path."""
+    name: str
+    sources: Mapping[str, bytes] = field(repr=False)
+    """The content of its file and of those beside it, by path, as they were loaded."""
+    digest: str
+    """Of all that is above."""
+
+
+Probe = Callable[[dict[str, Any], ToolContext], "str | None"]
+Undo = Callable[[dict[str, Any], str, ToolContext], str]
+
+
+@dataclass(frozen=True)
 class Tool:
     """What an agent may call, as it is declared and as the agent reads it."""
 
@@ -90,6 +108,16 @@ class Tool:
     runner: Callable[[dict[str, Any], ToolContext], str] = field(repr=False)
     cache: bool = False
     """True: the same call is made once in a run."""
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The arguments that YAML fixes."""
+    home: Home | None = None
+    """Where a process of its own finds it; None: it runs in Muster's."""
+    if_unknown: str = "ask"
+    """Who is asked when a crash leaves open whether a `once` call happened: ask (a person) or tell (the agent)."""
+    probe: Probe | None = None
+    """Says what a call returned, None where it did not happen: arguments, context."""
+    undo: Undo | None = None
+    """Takes a call back, and says so: arguments, the call's result, context."""
 
     def check(self, arguments: object) -> list[str]:
         """Say what is wrong with an agent's arguments, so that it can mend them; [] when nothing is."""
@@ -133,6 +161,8 @@ def make_tool(function: Callable[..., Any], settings: Mapping[str, Any] = _NO_SE
     fixed = _checked_settings(function, parameters, settings)
     free = [parameter for parameter in parameters if parameter.name not in fixed and not parameter.is_fixed]
     model = arguments_model(name, free, where)
+    probe, undo = mark.get("probe"), mark.get("undo")
+    call = _Call(function, model, fixed, parameters)
     return Tool(
         name=name,
         description=description,
@@ -143,8 +173,12 @@ def make_tool(function: Callable[..., Any], settings: Mapping[str, Any] = _NO_SE
         private=mark["private"],
         timeout_seconds=mark["timeout_seconds"],
         checker=partial(problems_with, model=model, settings=fixed),
-        runner=partial(_run, function, model, fixed, frozenset(handed)),
+        runner=partial(_run, call, frozenset(handed)),
         cache=mark.get("cache", False),
+        settings=dict(settings),
+        if_unknown=mark.get("if_unknown", "ask"),
+        probe=partial(_probe, call, _beside(call, probe, "probe")) if probe is not None else None,
+        undo=partial(_undo, call, _beside(call, undo, "undo")) if undo is not None else None,
     )
 
 
@@ -223,23 +257,74 @@ def _checked_settings(
         raise AppError(what, fix=f"correct the setting of `{name}` in YAML", exit_code=3) from error
 
 
-def _run(
-    function: Callable[..., Any],
-    model: type[BaseModel],
-    fixed: Mapping[str, Any],
-    handed: frozenset[str],
+@dataclass(frozen=True)
+class _Call:
+    """What a call's values are read with."""
+
+    function: Callable[..., Any]
+    model: type[BaseModel]
+    fixed: Mapping[str, Any]
+    parameters: Sequence[Parameter]
+
+    def values(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return the values that are given. Raises: ValueError for arguments that `check` would refuse."""
+        if problems := problems_with(arguments, self.model, self.fixed):
+            raise ValueError("; ".join(problems))
+        return values_of(validate(self.model, arguments)) | dict(self.fixed)
+
+    def all_values(self, arguments: dict[str, Any], context: ToolContext, **more: Any) -> dict[str, Any]:
+        """Return the values that are given and those that the function takes by default, and `more`."""
+        usual = {parameter.name: parameter.default for parameter in self.parameters if parameter.default is not ...}
+        return usual | self.values(arguments) | _handed(context) | more
+
+
+def _handed(context: ToolContext) -> dict[str, Any]:
+    return {"context": context, "idempotency_key": context.idempotency_key}
+
+
+def _run(call: _Call, handed: frozenset[str], arguments: dict[str, Any], context: ToolContext) -> str:
+    values = call.values(arguments)
+    values |= {name: value for name, value in _handed(context).items() if name in handed}
+    return _as_text(_settled(call.function(**values)), call.function.__name__)
+
+
+def _beside(call: _Call, function: Callable[..., Any], keyword: str) -> Callable[[Mapping[str, Any]], object]:
+    """Return what calls a probe or an undo with those values that it names. Raises: AppError for one there is not."""
+    known = {parameter.name for parameter in call.parameters} | set(HANDED)
+    if keyword == "undo":
+        known.add("result")
+    wanted = inspect.signature(function).parameters
+    for name, parameter in wanted.items():
+        named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if not named or (name not in known and parameter.default is parameter.empty):
+            what = (
+                f"`{keyword}={function.__name__}` has a parameter `{parameter}` that `{call.function.__name__}` lacks"
+            )
+            fix = f"let it take some of: {', '.join(sorted(known))}"
+            raise AppError(what, where=place_of(function), fix=fix, exit_code=3)
+    return lambda values: _settled(function(**{name: values[name] for name in wanted if name in values}))
+
+
+def _probe(
+    call: _Call, probe: Callable[[Mapping[str, Any]], object], arguments: dict[str, Any], context: ToolContext
+) -> str | None:
+    found = probe(call.all_values(arguments, context))
+    return None if found is None else _as_text(found, f"the probe of {call.function.__name__}")
+
+
+def _undo(
+    call: _Call,
+    undo: Callable[[Mapping[str, Any]], object],
     arguments: dict[str, Any],
+    result: str,
     context: ToolContext,
 ) -> str:
-    if problems := problems_with(arguments, model, fixed):
-        raise ValueError("; ".join(problems))
-    values = values_of(validate(model, arguments)) | dict(fixed)
-    if "context" in handed:
-        values["context"] = context
-    if "idempotency_key" in handed:
-        values["idempotency_key"] = context.idempotency_key
-    result: object = function(**values)
-    return _as_text(_awaited(result) if inspect.isawaitable(result) else result, function.__name__)
+    found = undo(call.all_values(arguments, context, result=result))
+    return "undone" if found is None else _as_text(found, f"the undo of {call.function.__name__}")
+
+
+def _settled(result: object) -> object:
+    return _awaited(result) if inspect.isawaitable(result) else result
 
 
 def _awaited(result: Awaitable[object]) -> object:

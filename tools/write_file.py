@@ -12,7 +12,27 @@ _MAX_DEPTH = 10
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 
 
-@tool(effect="write", repeat="safe", returns="trusted")
+def unwrite_file(path: str, text: str, context: ToolContext) -> str:
+    """Put back what was there before `write_file`. Raises: ValueError where that is not known, or no more possible."""
+    kept = _kept(context)
+    if kept is None or not kept.is_file():
+        raise ValueError(f"what {path!r} was before was not kept")
+    target = context.output_folder.joinpath(*_parts(path))
+    before = kept.read_bytes()
+    old = before[1:] if before[:1] == b"+" else None
+    now = target.read_bytes() if target.is_file() else None
+    if now == old:  # undone before
+        return f"{path} is as it was"
+    if now != _encoded(text):
+        raise ValueError(f"{path!r} was changed since it was written")
+    if old is None:
+        target.unlink()
+        return f"removed {path}"
+    _replace(target, old)
+    return f"put back the {len(old)} bytes that {path} was before"
+
+
+@tool(effect="write", repeat="safe", returns="trusted", undo=unwrite_file)
 def write_file(path: str, text: str, context: ToolContext) -> str:
     """Write a text file into the run's output folder; a file of that name is replaced.
 
@@ -28,8 +48,22 @@ def write_file(path: str, text: str, context: ToolContext) -> str:
     target = folder / parts[-1]
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise ValueError(f"{path!r} is refused: there is something of that name that is no file")
+    _keep(context, target)
     _replace(target, content)
     return f"wrote {len(text)} characters to {'/'.join(parts)}"
+
+
+def _keep(context: ToolContext, target: Path) -> None:
+    """Keep what is there for the undo: `+` and the old content, or `-` where there is no file."""
+    kept = _kept(context)
+    if kept is None or kept.exists():  # the call is made again after a crash: by now the file may be the new one
+        return
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _replace(kept, b"+" + target.read_bytes() if target.exists() else b"-")
+
+
+def _kept(context: ToolContext) -> Path | None:
+    return context.output_folder.parent / "kept" / context.idempotency_key if context.idempotency_key else None
 
 
 def _parts(path: str) -> list[str]:

@@ -235,8 +235,10 @@ def test_a_run_that_needs_a_person_waits_with_exit_code_4(muster: Muster, projec
     write_project(project, {"work": {"description": "@answer: one", "human_input": True}})
     printed = muster("run", "default", "--id", "asks")
     assert (printed.code, printed.out) == (4, "")
-    assert printed.err.splitlines()[-2:] == [
+    (asked,) = json.loads(muster("approvals", "list", "--json").out)
+    assert printed.err.splitlines()[-3:] == [
         "run asks waits: work: a person is asked about the output of work",
+        f"hint: `muster approvals show {asked['question_id']}` tells how to answer; `muster runs resume asks` then goes on",
         "hint: `muster runs resume asks` at a terminal asks again; what is done is kept and not paid again",
     ]
     assert json.loads(muster("runs", "list", "--json").out)[0]["status"] == "waiting"

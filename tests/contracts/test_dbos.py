@@ -10,6 +10,7 @@ import pytest
 
 from project.errors import Stop
 from runs import engine
+from runs.database import open_sqlite
 from runs.engine import Engine, Reader, active, unfinished
 
 _told: dict[str, Any] = {}
@@ -66,11 +67,30 @@ def _fail() -> dict[str, Any]:
     return {"fine": True}
 
 
+def _mine(_connection: Any) -> bool:
+    return True
+
+
+@engine.workflow("contract.taken")
+def _taken(name: str) -> dict[str, Any]:
+    _told["entered"] = _told.get("entered", 0) + 1
+    first = _told["entered"] == 1
+    engine.step("one", lambda: {"n": 1})
+    if first:
+        _told["at_gate"].set()
+        assert _told["gate"].wait(10)
+    try:
+        return engine.step("two", _count)
+    finally:
+        if first:
+            _told["left"].set()
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Engine]:
     _told.clear()
     _told["left"] = threading.Event()
-    made = Engine(tmp_path / "journal.db")
+    made = Engine(open_sqlite(tmp_path / "journal.db"))
     made.launch()
     yield made
     made.close()
@@ -102,7 +122,7 @@ def test_a_family_is_no_other_run_whose_id_begins_alike(running: Engine) -> None
 def test_a_reader_sees_the_same_without_taking_part(running: Engine, tmp_path: Path) -> None:
     running.start(_steps, "w", "w")
     running.result("w")
-    reader = Reader(tmp_path / "journal.db")
+    reader = Reader(open_sqlite(tmp_path / "journal.db"))
     try:
         assert reader.steps("w") == running.steps("w")
         assert {record.id for record in reader.family("w")} == {"w", "w.child"}
@@ -118,13 +138,13 @@ def test_a_base_exception_leaves_a_workflow_pending_and_a_resume_replays_its_ste
     found = running.find("w")
     assert found is not None
     assert active(found)
-    running.park(["w"])
+    running.park("w")
     parked = running.find("w")
     assert parked is not None
     assert parked.status == "CANCELLED"
     assert unfinished(parked)
     _told["stop"] = False
-    running.resume(["w"])
+    running.resume("w", _mine)
     assert running.result("w") == {"n": 1}
     assert (_told["entered"], _told["counted"]) == (2, 1)
 
@@ -136,8 +156,8 @@ def test_an_exception_of_a_step_is_raised_as_it_is_and_not_journaled(running: En
     assert str(_told["error"]) == "disk full"
     assert running.steps("w") == []
     _told["broken"] = False
-    running.park(["w"])
-    running.resume(["w"])
+    running.park("w")
+    running.resume("w", _mine)
     assert running.result("w") == {"fine": True}
 
 
@@ -217,3 +237,67 @@ def test_the_tables_that_our_look_up_reads_have_its_columns(running: Engine) -> 
         ):
             columns = {row[1] for row in connection.exec_driver_sql(f"pragma table_info({table})")}
             assert wanted <= columns
+
+
+def test_a_workflow_that_is_taken_goes_on_from_its_journal_and_its_old_execution_makes_no_step(running: Engine) -> None:
+    _told["gate"], _told["at_gate"] = threading.Event(), threading.Event()
+    running.start(_taken, "w", "w")
+    assert _told["at_gate"].wait(10)
+    assert running.resume("w", _mine) == ["w"]
+    assert running.result("w") == {"n": 1}
+    _told["gate"].set()
+    assert _told["left"].wait(10)
+    assert _told["counted"] == 1
+
+
+def test_a_run_that_is_another_process_s_is_not_taken(running: Engine) -> None:
+    _told["stop"] = True
+    running.start(_stops, "w", "w")
+    assert _told["left"].wait(10)
+    assert running.resume("w", lambda _connection: False) is None
+    assert _told["entered"] == 1
+
+
+def test_only_workflows_of_this_process_are_set_aside(running: Engine) -> None:
+    _told["stop"] = True
+    running.start(_stops, "w", "w")
+    assert _told["left"].wait(10)
+    with running.database.begin() as connection:
+        connection.exec_driver_sql("update workflow_status set executor_id = 'another'")
+    running.park("w")
+    found = running.find("w")
+    assert found is not None
+    assert found.status == "PENDING"
+    assert not running.is_here("w")
+
+
+def test_a_launched_engine_asks_the_database_for_nothing_by_itself(running: Engine) -> None:
+    from dbos._dbos import _get_dbos_instance  # pyright: ignore[reportPrivateUsage]
+
+    dbos: Any = _get_dbos_instance()
+    for thread in dbos._background_threads:
+        thread.join(15)
+    assert [thread.name for thread in dbos._background_threads if thread.is_alive()] == []
+    running.start(_steps, "w", "w")
+    assert running.result("w") == {"sum": 3}
+
+
+def test_what_taking_a_run_leans_on_is_there(running: Engine) -> None:
+    from dbos._core import execute_dequeued_workflow
+    from dbos._sys_db import SystemDatabase
+
+    assert list(inspect.signature(execute_dequeued_workflow).parameters) == ["dbos", "status", "owner_xid"]
+    assert callable(SystemDatabase.get_workflow_statuses)
+    assert {
+        "workflow_uuid",
+        "status",
+        "owner_xid",
+        "executor_id",
+        "application_version",
+        "queue_name",
+        "deduplication_id",
+        "workflow_deadline_epoch_ms",
+        "started_at_epoch_ms",
+        "completed_at",
+        "updated_at",
+    } <= set(SystemDatabase.tables.workflow_status.c.keys())

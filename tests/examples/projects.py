@@ -21,6 +21,7 @@ PATTERN_RUNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "candidates": ("debate", {}),
     "planner-executor": ("request", {}),
     "retry": ("answer", {}),
+    "fallbacks": ("answer", {}),
     "human": ("decision", {}),
     "pipeline": ("article", {}),
     "delegation": ("answer", {}),

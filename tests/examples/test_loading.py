@@ -29,7 +29,7 @@ def _commands(folder: Path) -> list[list[str]]:
 def test_there_is_an_example_of_every_pattern_and_use_case() -> None:
     assert sorted(folder.name for folder in FOLDERS if folder not in _PATTERNS) == sorted(_USE_CASES)
     assert sorted(folder.name for folder in _PATTERNS) == [
-        "candidates", "delegation", "gates", "handoff", "hierarchical", "human", "map", "pipeline",
+        "candidates", "delegation", "fallbacks", "gates", "handoff", "hierarchical", "human", "map", "pipeline",
         "planner-executor", "refine", "retry", "review", "router", "state",
     ]  # fmt: skip
 

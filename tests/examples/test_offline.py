@@ -93,6 +93,18 @@ def test_another_agent_takes_over_what_the_first_one_cannot_do(example: Lab) -> 
     assert_cited(example, written(example, "answer.md"), 2, "documents/archive")
 
 
+@pytest.mark.parametrize("example", ["patterns/fallbacks"], indirect=True)
+def test_what_one_agent_cannot_do_another_does_and_what_nobody_can_is_said(example: Lab) -> None:
+    outcome = run_to_its_end(example, "answer")
+    assert "crowns" in written(example, "answer.md")
+    tasks = {task["name"]: task for task in example.summary(outcome.run_id)["tasks"]}
+    did = [tasks[name]["fallback"]["did"] for name in ("price", "parking")]
+    assert did == ["agent archivist", "fixed text"]
+    assert tasks["parking"]["output"] == "Our papers say nothing about parking."
+    (note,) = outcome.partial
+    assert note.startswith("parking: a fixed text stands for it: desk: ")
+
+
 @pytest.mark.parametrize("example", ["patterns/human"], indirect=True)
 @pytest.mark.parametrize(
     ("said", "made"), [("{decision: agreed, reason: it saves rent}", "notice.md"), ("decision: declined", "")]

@@ -37,7 +37,7 @@ def test_a_market_study_is_a_project_with_one_crew(tmp_path: Path) -> None:
 def test_a_market_study_gets_these_notes(tmp_path: Path) -> None:
     assert [str(note) for note in _load("market", tmp_path).notes] == [
         "config/agents.yaml:12:3: market_analyst.verbose: ignored: Muster shows progress itself; `-v` shows more of it",
-        "config/agents.yaml:15:3: market_analyst.max_rpm: taken differently: calls are not spaced out; "
+        "config/agents.yaml:15:3: market_analyst.max_rpm: taken differently: calls are spaced out by `rate_limit` of the model; "
         "a provider's 429 is waited out and asked again",
         "config/agents.yaml:25:3: report_writer.verbose: ignored: Muster shows progress itself; `-v` shows more of it",
         "config/tasks.yaml:12:3: write_report.name: taken differently: the task is called by its key in this file",

@@ -208,3 +208,45 @@ def test_an_unreadable_file_stops_the_hashes_with_its_place(tmp_path: Path, monk
     with pytest.raises(AppError) as caught:
         code_hashes(root)
     assert str(caught.value) == "tools/a.py:1:1: cannot be read: Permission denied"
+
+
+_PROBED = '''\
+from muster import tool
+
+
+def was_posted(text: str) -> str | None:
+    return None
+
+
+def unpost(text: str) -> str:
+    return "gone"
+
+
+@tool(effect="send", /*MORE*/)
+def post(text: str) -> str:
+    """Post."""
+    return text
+'''
+
+
+def test_a_probe_and_an_undo_are_read_by_name(tmp_path: Path) -> None:
+    more = 'repeat="once", probe=was_posted, undo=unpost, if_unknown="tell", process=False'
+    scan = _scan(tmp_path, _PROBED.replace("/*MORE*/", more))
+    assert scan.findings.problems == []
+    post = scan.tools["post"]
+    assert (post.probe, post.undo, post.if_unknown, post.process) == ("was_posted", "unpost", "tell", False)
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ('probe="was_posted"', "`probe` must be a function"),
+        ("undo=5", "`undo` must be a function"),
+        ('if_unknown="guess"', "`if_unknown` must be one of ask, tell; got `'guess'`"),
+        ('repeat="safe", probe=was_posted', "`probe` says what becomes of a call that may not be made twice; this one may"),
+        ('repeat="safe", if_unknown="ask"', "`if_unknown` says what becomes of a call that may not be made twice; this one may"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_a_probe_or_an_undo_is_named(more: str, what: str, tmp_path: Path) -> None:
+    (problem,) = _scan(tmp_path, _PROBED.replace("/*MORE*/", more)).findings.problems
+    assert problem.what == what

@@ -74,21 +74,21 @@ def test_a_file_in_its_place_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     assert caught.value.fixes() == ["make its parent writable, or point MUSTER_STATE to another folder"]
 
 
-def test_sqlite_is_a_database_and_postgresql_not_yet(tmp_path: Path) -> None:
-    assert load_settings(tmp_path, {}).database_url is None
-    assert load_settings(tmp_path, {"MUSTER_DATABASE_URL": "sqlite:////x.db"}).database_url == "sqlite:////x.db"
-    for url in ("postgresql://me:secret@host/db", "postgres://host", "postgresql+psycopg://host"):
-        with pytest.raises(AppError) as caught:
-            load_settings(tmp_path, {"MUSTER_DATABASE_URL": url})
-        assert str(caught.value) == "MUSTER_DATABASE_URL: not yet: PostgreSQL comes in a later release"
-        assert caught.value.exit_code == 3
+def test_sqlite_and_postgresql_are_databases(tmp_path: Path) -> None:
+    for url in ("sqlite:////srv/runs.sqlite", "postgresql://me:secret@host/runs"):
+        assert load_settings(tmp_path, {"MUSTER_DATABASE_URL": f" {url} "}).database_url == url
+    assert (
+        load_settings(tmp_path, {"MUSTER_DATABASE_URL": "postgres://host/runs"}).database_url
+        == "postgresql://host/runs"
+    )
+    assert "secret" not in repr(load_settings(tmp_path, {"MUSTER_DATABASE_URL": "postgresql://me:secret@host/runs"}))
 
 
 def test_another_database_is_refused_without_its_address(tmp_path: Path) -> None:
     with pytest.raises(AppError) as caught:
         load_settings(tmp_path, {"MUSTER_DATABASE_URL": "mysql://me:secret@host"})
     assert "secret" not in str(caught.value)
-    assert str(caught.value) == "MUSTER_DATABASE_URL is not the address of an SQLite database"
+    assert str(caught.value) == "MUSTER_DATABASE_URL is not the address of a PostgreSQL or SQLite database"
 
 
 def test_a_broken_line_is_named_without_its_text(tmp_path: Path) -> None:
@@ -104,3 +104,22 @@ def test_an_env_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AppError) as caught:
         load_settings(tmp_path, {})
     assert str(caught.value) == ".env:1:1: is not UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [("", ""), ("/mnt/files", "/mnt/files"), ("s3://bucket/prefix", "s3://bucket/prefix"), ("near", "{root}/near")],
+)
+def test_the_shared_place_is_an_absolute_path_or_a_url(said: str, place: str, tmp_path: Path) -> None:
+    settings = load_settings(tmp_path, {"MUSTER_FILES": said})
+    assert settings.files == place.format(root=tmp_path)
+    assert "bucket" not in repr(settings)
+
+
+def test_the_ceiling_of_inputs_is_a_number_of_megabytes(tmp_path: Path) -> None:
+    assert load_settings(tmp_path, {}).files_max_bytes == 200_000_000
+    assert load_settings(tmp_path, {"MUSTER_FILES_MAX_MB": "5"}).files_max_bytes == 5_000_000
+    with pytest.raises(AppError) as caught:
+        load_settings(tmp_path, {"MUSTER_FILES_MAX_MB": "5 GB"})
+    assert str(caught.value) == "MUSTER_FILES_MAX_MB is no number: '5 GB'"
+    assert caught.value.exit_code == 3

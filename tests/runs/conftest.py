@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.farm import Farm
 from tests.lab import Lab
+from tests.postgres import PostgresServer
 from tests.scripted_server import ScriptedServer
 
 _QUIET = {"latency": "0", "rates": {}, "faults": [], "retry_after_seconds": 0.01, "context_window": 0}
@@ -55,3 +57,25 @@ def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
     _model.reset()
     lab.models(_model.base_url)
     return _model
+
+
+@pytest.fixture(scope="session")
+def farm() -> Iterator[Farm]:
+    """Starts real `muster` processes, in the environment of the test."""
+    with Farm() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A real PostgreSQL server, which a test may stop and start."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of a fresh database, for `monkeypatch.setenv("MUSTER_DATABASE_URL", ...)`."""
+    address = postgres_server.new_database()
+    yield address
+    postgres_server.drop(address)

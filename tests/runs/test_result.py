@@ -49,6 +49,7 @@ def test_the_summary_holds_every_output_and_what_was_used(lab: Lab, server: Scri
         "review": None,
         "partial": [],
         "attempts": [],
+        "fallback": None,
         "handed_over_by": [],
         "usage": usage,
         "cost_usd": None,

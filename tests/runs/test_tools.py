@@ -176,23 +176,28 @@ def test_two_runs_have_different_keys(lab: Lab, noted: Path) -> None:
     assert len(set(effects(noted))) == 2
 
 
-ONCE = 'effect="send", repeat="once"'
+ONCE = 'effect="send", repeat="once", if_unknown="tell"'
 DYING = """
 import json, os, signal, sys
 from pathlib import Path
 from tests.lab import Lab
+os.environ["MAIN"] = str(os.getpid())
 lab = Lab(Path(sys.argv[1]))
-lab.run(run_id="dies")
+lab.run(run_id=sys.argv[2] if len(sys.argv) > 2 else "dies")
+"""
+KILLING = """
+with open(os.environ["NOTED"], "a") as file:
+    file.write("sent\\n")
+os.kill(int(os.environ["MAIN"]), 9)
+threading.Event().wait(60)
+return "x"
 """
 
 
 def test_a_call_that_may_not_be_made_twice_is_not_made_again_after_a_crash_inside_it(
     lab: Lab, noted: Path, server: ScriptedServer
 ) -> None:
-    dying = (
-        'with open(os.environ["NOTED"], "a") as file:\n    file.write("sent\\n")\nos.kill(os.getpid(), 9)\nreturn "x"'
-    )
-    lab.write(tools__note_py=tool_file(dying, ONCE))
+    lab.write(tools__note_py=tool_file(KILLING, ONCE))
     write_work(lab, '@call note {"text": "a"}\n@echo')
     lab.close()
     died = subprocess.run([sys.executable, "-c", DYING, str(lab.root)], cwd=ROOT, capture_output=True, check=False)

@@ -393,3 +393,41 @@ def test_the_pages_together_are_the_text(text: str, limit: int) -> None:
 @pytest.mark.parametrize("start", [-5, 0, 3, 99])
 def test_a_page_from_anywhere_is_no_error(start: int) -> None:
     assert page("abc", start, 2).endswith("]")
+
+
+def test_a_probe_and_an_undo_take_what_they_name_of_the_calls_values() -> None:
+    told: list[Any] = []
+
+    def was_sent(number: int, idempotency_key: str) -> str | None:
+        return f"sent {number + 1} under {idempotency_key}" if number else None
+
+    async def unsend(to: str, result: str, context: ToolContext) -> None:
+        told.append((to, result, context.headers))
+
+    def send(number: int, to: str = "everybody") -> str:
+        return f"{number} to {to}"
+
+    made = make_tool(marked(send, effect="send", probe=was_sent, undo=unsend))
+    here = ToolContext(Path("/nowhere"), Path("/nowhere"), {}, "k1")
+    assert made.probe is not None
+    assert made.undo is not None
+    assert made.probe({"number": "4"}, here) == "sent 5 under k1"
+    assert made.probe({"number": 0}, here) is None
+    assert made.undo({"number": 4}, "the result", here) == "undone"
+    assert told == [("everybody", "the result", {"Idempotency-Key": "k1"})]
+
+
+def test_a_probe_that_wants_what_the_tool_lacks_is_refused() -> None:
+    def was_sent(number: int, colour: str) -> str | None:
+        return None
+
+    def send(number: int) -> str:
+        return str(number)
+
+    with pytest.raises(AppError, match="`probe=was_sent` has a parameter `colour: str` that `send` lacks") as caught:
+        make_tool(marked(send, effect="send", probe=was_sent))
+    assert caught.value.fixes() == ["let it take some of: context, idempotency_key, number"]
+
+
+def test_without_a_key_there_are_no_headers() -> None:
+    assert ToolContext(Path("/nowhere"), Path("/nowhere")).headers == {}

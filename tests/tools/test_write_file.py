@@ -7,7 +7,7 @@ import pytest
 
 from tests.tools.files import context
 from tools.tool import make_tool
-from tools.write_file import write_file
+from tools.write_file import unwrite_file, write_file
 
 
 def everything(root: Path) -> list[str]:
@@ -18,14 +18,24 @@ def test_a_file_is_written_with_the_folders_it_needs(tmp_path: Path) -> None:
     said = write_file("drafts/über.md", "Grüße\n", context(tmp_path))
     assert said == "wrote 6 characters to drafts/über.md"
     assert (tmp_path / "output/drafts/über.md").read_text(encoding="utf-8") == "Grüße\n"
-    assert everything(tmp_path) == ["output/drafts/über.md"]
+    assert everything(tmp_path) == ["kept/key-1", "output/drafts/über.md"]  # what was there is kept for the undo
 
 
 def test_writing_again_replaces_and_says_the_same(tmp_path: Path) -> None:
     write_file("a.md", "a longer text", context(tmp_path))
     assert write_file("a.md", "b", context(tmp_path)) == write_file("a.md", "b", context(tmp_path))
     assert (tmp_path / "output/a.md").read_bytes() == b"b"
-    assert everything(tmp_path) == ["output/a.md"]
+    assert everything(tmp_path) == ["kept/key-1", "output/a.md"]
+
+
+def test_a_call_that_is_made_again_after_a_crash_is_undone_to_what_was_before_the_first(tmp_path: Path) -> None:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/a.md").write_text("old")
+    write_file("a.md", "new", context(tmp_path))
+    write_file("a.md", "new", context(tmp_path))
+    assert unwrite_file("a.md", "new", context(tmp_path)) == "put back the 3 bytes that a.md was before"
+    assert (tmp_path / "output/a.md").read_text() == "old"
+    assert unwrite_file("a.md", "new", context(tmp_path)) == "a.md is as it was"
 
 
 def test_line_ends_are_kept_as_they_are(tmp_path: Path) -> None:

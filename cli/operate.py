@@ -1,0 +1,88 @@
+"""`muster runs pause` and `cancel`: what an operator wants of a run, whichever process executes it."""
+
+import time
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.output import say
+from cli.runs import RUN, open_store
+from cli.session import session
+from project.errors import AppError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runs.store import RunRow, RunStore
+
+_WAIT_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+_TRIES = 10
+
+
+def pause(context: typer.Context, run_id: str = RUN) -> None:
+    """Pause a run: calls under way end, no new one is made. `muster runs resume` goes on with it."""
+    store, folder = open_store(session(context))
+    want = _Want(
+        "pause", "paused", ("queued", "waiting", "interrupted"), "will pause when the calls under way have ended"
+    )
+    _operate(store, folder, run_id, want)
+
+
+def cancel(context: typer.Context, run_id: str = RUN) -> None:
+    """Cancel a run for good: at once between calls; a call under way is left. What is done stays in the journal."""
+    from runs.inbox import Inbox
+
+    store, folder = open_store(session(context))
+    still = ("queued", "waiting", "interrupted", "failed", "stopped", "paused")
+    want = _Want("cancel", "cancelled", still, "will be cancelled as soon as its process sees it")
+    Inbox(store.database).void(_operate(store, folder, run_id, want))
+
+
+class _Want:
+    """What an operator wants: of a run under way, and of one in one of the states `still`."""
+
+    def __init__(self, verb: str, state: str, still: tuple[str, ...], otherwise: str) -> None:
+        self.verb, self.state, self.still, self.otherwise = verb, state, still, otherwise
+
+
+def _operate(store: "RunStore", folder: "Path", run_id: str, want: _Want) -> str:
+    """Do what is wanted, whatever the run does meanwhile; return the run's id."""
+    from runs.report import current_state
+    from runs.store import find_run
+
+    for _ in range(_TRIES):  # it may start, or end, just now
+        row = find_run(store, run_id)
+        state = current_state(row, folder / row.run_id)
+        if state == "running":
+            if store.change(row.run_id, {"wanted": want.verb}, state="running"):
+                _tell_end(store, row, want)
+                return row.run_id
+        elif state not in want.still:
+            raise AppError(f"run {row.run_id} is {state}: there is nothing to {want.verb}")
+        elif _change(store, row, want):
+            say(f"run {row.run_id} {want.state}")
+            return row.run_id
+    raise AppError(f"run {run_id} changes all the time", fix="try again")
+
+
+def _change(store: "RunStore", row: "RunRow", want: _Want) -> bool:
+    values = {
+        "state": want.state,
+        "reason": f"{want.state} by an operator",
+        "updated_at": time.time(),
+        "wanted": "",
+        "worker": "",
+    }
+    return store.change(row.run_id, values, state=row.state, worker=row.worker)
+
+
+def _tell_end(store: "RunStore", row: "RunRow", want: _Want) -> None:
+    until = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < until:
+        found = store.find(row.run_id)
+        if found is None or found.state != "running":
+            say(f"run {row.run_id} {found.state if found else 'is gone'}")
+            return
+        time.sleep(_POLL_SECONDS)
+    say(f"run {row.run_id} {want.otherwise}")

@@ -1,0 +1,316 @@
+"""`muster approvals`: what waits for a person is listed, shown and answered, with no process of the run."""
+
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from runs.database import open_database
+from runs.inbox import Inbox, InboxRow
+from runs.origin import started_by
+from runs.questions import Question
+from tests.cli.conftest import Muster
+from tests.lab import APPLICATION, Lab
+from tests.runs.scene import write_project
+from tests.scripted_server import ScriptedServer
+
+PERSON = {"decide": {"description": "Say yes or no.", "expected_output": "One word.", "agent": "human"}}
+REVIEWED = {"work": {"description": "@answer: one\n@after-refusal: better", "human_input": True}}
+
+
+def waiting(lab: Lab, run_id: str = "asks") -> str:
+    """Start a run that waits for a person, end its process; return the id of the question."""
+    assert lab.run(run_id=run_id).status == "waiting"
+    lab.close()
+    return question(lab, run_id).question_id
+
+
+def question(lab: Lab, run_id: str = "asks") -> InboxRow:
+    (row,) = Inbox(open_database(lab.settings())).open(run_id)
+    return row
+
+
+@pytest.fixture
+def person(lab: Lab) -> Lab:
+    write_project(lab, PERSON)
+    return lab
+
+
+@pytest.fixture
+def review(lab: Lab, server: ScriptedServer) -> Lab:
+    write_project(lab, REVIEWED)
+    lab.models(server.base_url)
+    return lab
+
+
+def test_what_waits_is_listed_shown_and_answered_and_the_run_goes_on(muster: Muster, person: Lab) -> None:
+    one = waiting(person)
+    head, line = muster("approvals", "list").out.splitlines()
+    assert head.split() == ["ID", "RUN", "TASK", "KIND", "AGE", "QUESTION"]
+    assert line.split()[:4] == [one, "asks", "decide", "task"]
+    assert line.endswith("  your answer")
+    assert muster("approvals", "show", one[:5]).out == (
+        f"question  {one} (task)\nrun       asks\ntask      decide\nstate     open\nasked     your answer\n\n"
+        "Say yes or no.\n\nExpected: One word.\n\n"
+        f"muster approvals approve {one} --answer TEXT, or --file FILE: the output of the task\n"
+        f"muster approvals reject {one} --reason TEXT: the task fails, and the reason is told\n"
+    )
+    printed = muster("approvals", "approve", one, "--answer", "yes")
+    assert (printed.code, printed.out) == (0, f"answered {one}: decide of run asks\n")
+    assert printed.err == "run asks is queued: `muster serve` goes on with it, or `muster runs resume asks` now\n"
+    assert json.loads(muster("runs", "list", "--json").out)[0]["status"] == "queued"
+    assert muster("approvals", "list").err == "nothing waits for a person\n"
+    resumed = muster("runs", "resume", "asks")
+    assert (resumed.code, resumed.out) == (0, "yes\n")
+
+
+def test_every_document_is_json_for_programs(muster: Muster, person: Lab) -> None:
+    one = waiting(person)
+    (listed,) = json.loads(muster("approvals", "list", "--run", "as", "--json").out)
+    asked_at = listed.pop("asked_at")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", asked_at)
+    unanswered = {"answer": None, "reason": None, "answered_by": None, "answered_at": None}
+    assert listed == {
+        "question_id": one,
+        "run_id": "asks",
+        "task": "decide",
+        "kind": "task",
+        "state": "open",
+        "prompt": "your answer",
+        "choices": [],
+        **unanswered,
+    }
+    shown = json.loads(muster("approvals", "show", one, "--json").out)
+    assert shown == {
+        **listed,
+        "asked_at": asked_at,
+        "text": "Say yes or no.\n\nExpected: One word.",
+        "editable": None,
+        "means": {
+            "approve": None,
+            "answer": "the output of the task",
+            "reject": "the task fails, and the reason is told",
+        },
+    }
+    printed = muster("approvals", "reject", one, "--reason", "no time", "--json")
+    answered = json.loads(printed.out)
+    assert printed.err == ""
+    answered_at = answered["answered_at"]
+    assert answered_at >= asked_at
+    told = {"state": "rejected", "answer": "no time", "reason": "no time", "answered_by": started_by()}
+    times = {"asked_at": asked_at, "answered_at": answered_at}
+    assert answered == {**listed, **told, **times, "run_status": "queued"}
+    (line,) = json.loads(muster("approvals", "list", "--all", "--json").out)
+    assert line["state"] == "rejected"
+
+
+def test_a_second_answer_is_refused_with_who_answered_and_when(muster: Muster, person: Lab) -> None:
+    one = waiting(person)
+    assert muster("approvals", "approve", one, "--answer", "yes").code == 0
+    for command in (("approve", one, "--answer", "no"), ("reject", one, "--reason", "no")):
+        printed = muster("approvals", *command)
+        assert (printed.code, printed.out) == (1, "")
+        first, _, hint = printed.err.splitlines()
+        who = re.escape(started_by())
+        assert re.fullmatch(rf"question {one} was answered already, by {who} at \S+\+00:00", first)
+        assert hint == f"hint: the first answer stands; `muster approvals show {one}` tells it"
+    assert f"state     answered by {started_by()} at " in muster("approvals", "show", one).out
+    assert muster("approvals", "list", "--all").out.splitlines()[1].split()[-3:] == ["answered", "your", "answer"]
+
+
+def test_a_rejected_output_goes_back_and_an_approved_one_is_taken(muster: Muster, review: Lab) -> None:
+    one = waiting(review)
+    assert muster("approvals", "reject", one, "--reason", "be better").code == 0
+    assert muster("runs", "resume", "asks").code == 4
+    review.close()
+    again = question(review)
+    assert again.question.text == "better"
+    printed = muster("approvals", "approve", again.question_id, "-q")
+    assert (printed.code, printed.err) == (0, "")
+    assert muster("runs", "resume", "asks").out == "better\n"
+
+
+def test_an_answer_may_be_a_file_or_come_through_a_pipe(
+    muster: Muster, person: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = waiting(person), waiting(person, "piped")
+    (person.root / "answer.txt").write_text("from a file\nof two lines\n")
+    assert muster("approvals", "approve", one, "--file", "answer.txt").code == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO("through a pipe\n"))
+    assert muster("approvals", "approve", other, "--file", "-").code == 0
+    assert muster("runs", "resume", "asks").out == "from a file\nof two lines\n"
+    assert muster("runs", "resume", "piped").out == "through a pipe\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("approve",), "this question needs an answer\n\nhint: --answer or --file: the output of the task\n"),
+        (("approve", "--answer", "a", "--file", "b"), "--answer and --file are both given\n\nhint: give one of them\n"),
+        (("approve", "--file", "none"), "--file none: can't be read: [Errno 2] No such file or directory: 'none'\n"),
+        (("reject", "--reason", ""), "the reason is empty\n\nhint: --reason TEXT says why\n"),
+    ],
+)
+def test_a_wrong_command_line_changes_nothing(muster: Muster, person: Lab, command: tuple[str, ...], said: str) -> None:
+    one = waiting(person)
+    printed = muster("approvals", command[0], one, *command[1:])
+    assert (printed.code, printed.out, printed.err) == (2, "", said)
+    assert question(person).state == "open"
+
+
+def test_one_of_the_choices_is_the_answer(muster: Muster, person: Lab) -> None:
+    waiting(person)
+    inbox = Inbox(open_database(person.settings()))
+    choices = ("it happened", "it did not", "stop")
+    asked = Question("decide", "Did it happen?", "A call of `pay`", kind="unknown_outcome", choices=choices)
+    one = inbox.put("asks", "decide/pay#1", asked)
+    listed = "one of: it happened, it did not, stop"
+    assert f"choices   {', '.join(choices)}\n" in muster("approvals", "show", one).out
+    for command, said in (
+        (("approve", one), f"this question needs an answer\n\nhint: --answer with {listed}\n"),
+        (("approve", one, "--answer", "it"), f"'it' is none of the choices\n\nhint: {listed}\n"),
+        (
+            ("reject", one, "--reason", "no"),
+            f"this question is answered by a choice\n\nhint: `muster approvals approve --answer` with {listed}\n",
+        ),
+    ):
+        printed = muster("approvals", *command)
+        assert (printed.code, printed.err) == (2, said)
+    assert muster("approvals", "approve", one, "--answer", "it did").code == 0
+    found = inbox.answer_for("asks", "decide/pay#1")
+    assert found is not None
+    assert found.said == "it did not"
+
+
+def test_ids_that_are_wrong_are_told_with_those_that_wait(muster: Muster, person: Lab) -> None:
+    printed = muster("approvals", "show", "nothing")
+    assert (printed.code, printed.out) == (1, "")
+    assert printed.err == "there is no question 'nothing'\n\nhint: no run was started in this project yet\n"
+    assert muster("approvals", "list").err == "nothing waits for a person\n"
+    assert muster("approvals", "list", "--json").out == "[]\n"
+    assert not (person.root / ".muster").exists()
+    one = waiting(person)
+    printed = muster("approvals", "approve", "nothing", "--answer", "x")
+    assert (printed.code, printed.err) == (1, f"there is no question 'nothing'\n\nhint: those that wait: {one}\n")
+    printed = muster("approvals", "list", "--run", "other")
+    assert (printed.code, printed.err) == (1, "there is no run 'other'\n\nhint: the latest: asks\n")
+
+
+def test_questions_of_a_run_that_is_over_are_neither_listed_nor_answered(muster: Muster, person: Lab) -> None:
+    from runs.store import RunStore
+
+    one = waiting(person)
+    RunStore(open_database(person.settings())).change("asks", {"state": "cancelled"})
+    assert json.loads(muster("approvals", "list", "--json").out) == []
+    printed = muster("approvals", "approve", one, "--answer", "yes")
+    assert (printed.code, printed.err) == (1, f"question {one} needs no answer any more: run asks is cancelled\n")
+
+
+def test_a_run_that_was_stopped_is_not_queued_by_an_answer(muster: Muster, person: Lab) -> None:
+    from runs.store import RunStore
+
+    one = waiting(person)
+    RunStore(open_database(person.settings())).change("asks", {"state": "paused"})
+    printed = muster("approvals", "approve", one, "--answer", "yes")
+    assert printed.err == "run asks is paused; `muster runs resume asks` goes on with it\n"
+
+
+LOOKS = """
+import sys
+from main import execute
+for line in ("approvals list", "approvals show {one}", "approvals approve {one} --answer yes"):
+    assert execute(line.split()) == 0, line
+heavy = [name for name in ("crewai", "dbos", "openai", "litellm") if name in sys.modules]
+assert not heavy, heavy
+"""
+
+
+def test_answering_imports_neither_crewai_nor_dbos(person: Lab) -> None:
+    one = waiting(person)
+    env = {**os.environ, "PYTHONPATH": str(APPLICATION)}
+    command = [sys.executable, "-c", LOOKS.format(one=one)]
+    done = subprocess.run(command, cwd=person.root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+class Terminal:
+    """The real command line at a terminal of its own; `read_until` returns what it shows, `type` answers."""
+
+    def __init__(self, lab: Lab, *arguments: str) -> None:
+        self._end, inner = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, str(APPLICATION / "main.py"), *arguments],
+            cwd=lab.root,
+            env={**os.environ, "TERM": "dumb"},
+            stdin=inner,
+            stdout=subprocess.PIPE,
+            stderr=inner,
+            text=True,
+        )
+        os.close(inner)
+        self.shown = ""
+
+    def read_until(self, text: str, seconds: float = 60) -> None:
+        until = time.monotonic() + seconds
+        while text not in self.shown:
+            left = until - time.monotonic()
+            assert left > 0, self.shown
+            assert select.select([self._end], [], [], left)[0], self.shown
+            self.shown += os.read(self._end, 65536).decode()
+
+    def type(self, text: str) -> None:
+        os.write(self._end, text.encode())
+
+    def finish(self) -> tuple[int, str]:
+        out, _ = self.process.communicate(timeout=60)
+        os.close(self._end)
+        return self.process.returncode, out
+
+
+def test_an_answer_from_another_terminal_is_taken_over_at_once(muster: Muster, lab: Lab) -> None:
+    ask: dict[str, Any] = {"agent": "human", "expected_output": "One word.", "context": []}
+    write_project(lab, {"first": {"description": "Say one.", **ask}, "second": {"description": "Say two.", **ask}})
+    crews = json.dumps({"default": {"tasks": ["first", "second"]}})
+    lab.write(crews=crews)
+    terminal = Terminal(lab, "run", "default", "--id", "asks")
+    terminal.read_until("your answer: ")
+    asked = {row.question.task: row for row in Inbox(open_database(lab.settings())).open("asks")}
+    here = "first" if "Say one." in terminal.shown else "second"
+    terminal.type("half a li")  # which must not become part of the next answer
+    printed = muster("approvals", "approve", asked[here].question_id, "--answer", "from elsewhere")
+    assert printed.err == "run asks is under way, and takes the answer when it asks\n"
+    terminal.read_until(f"{here}: answered by {started_by()}: from elsewhere")
+    terminal.shown = ""
+    terminal.read_until("your answer: ")
+    terminal.type("typed here\n")
+    code, out = terminal.finish()
+    assert code == 0
+    outputs = {task["name"]: task["output"] for task in lab.summary("asks")["tasks"]}
+    other = "second" if here == "first" else "first"
+    assert outputs == {here: "from elsewhere", other: "typed here"}
+    assert out == f"{outputs['second']}\n"
+    lab.close()
+    states = {line["task"]: line["state"] for line in json.loads(muster("approvals", "list", "--all", "--json").out)}
+    assert states == {"first": "answered", "second": "answered"}
+
+
+def test_a_question_outlives_the_process_that_asked_it(muster: Muster, review: Lab, server: ScriptedServer) -> None:
+    terminal = Terminal(review, "run", "default", "--id", "asks")
+    terminal.read_until("or say what should change: ")
+    terminal.process.send_signal(signal.SIGKILL)
+    terminal.finish()
+    one = question(review).question_id
+    printed = muster("approvals", "approve", one)
+    assert printed.err == "run asks is interrupted; `muster runs resume asks` goes on with it\n"
+    resumed = muster("runs", "resume", "asks")
+    assert (resumed.code, resumed.out) == (0, "one\n")
+    assert server.stats()["attempts"] == 1
