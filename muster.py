@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -102,7 +102,7 @@ def _newest(here: Session, project: Path, name: str) -> _Written:
     from runs.database import database_exists, open_database
     from runs.engine import Reader
     from runs.files import runs_folder
-    from runs.store import RunStore
+    from runs.store import RunStore, find_run
 
     settings = here.settings()
     runs = runs_folder(settings)
@@ -119,8 +119,8 @@ def _newest(here: Session, project: Path, name: str) -> _Written:
     text = _read(path).strip() if path.is_file() else None
     best: tuple[float, RunRow, str] | None = None
     printed: tuple[RunRow, str] | None = None
-    rows = RunStore(database).list(_MOST_RUNS)
-    for row in sorted(rows, key=lambda row: -row.updated_at):
+    store = RunStore(database)
+    for row in sorted(store.list(_MOST_RUNS), key=lambda row: -row.updated_at):
         if best is not None and row.state != "running" and row.updated_at < best[0]:
             break
         for task, at, output in _outputs(reader, row.run_id):
@@ -132,7 +132,7 @@ def _newest(here: Session, project: Path, name: str) -> _Written:
         fix = "`muster runs list` names the runs; --run ID with a task's name asks about its output"
         raise AppError(f"no run of this project wrote {name!r}", fix=fix)
     row, task = best[1:] if best is not None else cast(tuple[Any, str], printed)
-    return _Written(row, runs / row.run_id, reader, task)
+    return _Written(find_run(store, row.run_id), runs / row.run_id, reader, task)  # listed without its plan
 
 
 def _outputs(reader: "Reader", run_id: str) -> Iterator[tuple[str, float, dict[str, Any]]]:

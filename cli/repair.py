@@ -45,7 +45,7 @@ def fork(
     row = find_run(store, run_id)
     plan = plan_of_fork(row, here.load, here.settings().environment, _pairs(changed), reread=project_now)
     with open_runner(here) as runner:
-        from runs.control import check_run_id, new_run_id
+        from runs.ids import check_run_id, new_run_id
 
         new_id = check_run_id(new_id) if new_id else new_run_id(plan.crew)
         forked = fork_run(store.database, folder, row, plan, task, new_id, by=started_by(), now=time.time())

@@ -17,8 +17,9 @@ from project.errors import UsageError
 if TYPE_CHECKING:
     from crews.planned import Plan
     from project.spec import BudgetSpec
-    from runs.control import Outcome, Runner
+    from runs.control import Runner
     from runs.questions import Question
+    from runs.settling import Outcome
 
 _EXITS = {
     "succeeded": 0,
@@ -91,7 +92,7 @@ def _enqueue(runner: "Runner", plan: "Plan", run_id: str, as_json: bool) -> int:
 
 
 def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, as_json: bool) -> int:
-    from runs.control import check_run_id
+    from runs.ids import check_run_id
 
     row = runner.store.find(check_run_id(run_id)) if run_id else None
     if row is not None:
@@ -146,7 +147,8 @@ def open_runner(here: Session, lease_seconds: float | None = None) -> Any:
     settings = here.settings()
     with contextlib.redirect_stdout(sys.stderr):
         quiet.prepare(settings.state_folder)
-        from runs.control import LEASE_SECONDS, Runner
+        from runs.control import Runner
+        from runs.owners import LEASE_SECONDS
 
         tell = None if here.quiet else say
         runner = Runner(settings, lease_seconds=lease_seconds or LEASE_SECONDS, tell=tell)

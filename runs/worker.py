@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from project.errors import AppError
-from runs.control import Outcome, Runner, UnderWay
+from runs.control import Runner, UnderWay
+from runs.places import PlaceError
 from runs.queueing import RunQueue
+from runs.settling import Outcome
 from runs.store import RunRow
 
 MOST_TAKEOVERS = 5
@@ -16,6 +18,7 @@ _LOOK_SECONDS = 0.5
 _TAKE_OVER_SECONDS = 2.0
 _HAND_OVER_SECONDS = 5.0
 _STATE_SECONDS = 10.0
+_AGAIN_SECONDS = 30.0
 
 Told = Callable[[str], None]
 
@@ -132,6 +135,8 @@ class Worker:
             self._report(self._runner.wait(run_id))
         except UnderWay:
             self._tell(f"run {run_id} is another process's")
+        except PlaceError as error:  # the shared place is away: it will come back
+            patience.insist(lambda error=error: self._put_back(run_id, str(error)))
         except AppError as error:  # not to be executed as it is: its code was changed, a key is missing
             why = "; ".join([str(error), *error.fixes()])
             patience.insist(lambda: self._fail(run_id, why))
@@ -145,6 +150,12 @@ class Worker:
             if row is not None and self._ended is not None:
                 self._ended(row)
 
+    def _put_back(self, run_id: str, why: str) -> None:
+        now, nobody_else = time.time(), ("", self._runner.owners.worker_id)
+        values = {"state": "queued", "reason": why, "updated_at": now, "worker": "", "not_before": now + _AGAIN_SECONDS}
+        if self._runner.store.change(run_id, values, state="running", worker=nobody_else):
+            self._tell(f"run {run_id} is tried again in {_AGAIN_SECONDS:g} s: {why}")
+
     def _fail(self, run_id: str, why: str) -> None:
         now, nobody_else = time.time(), ("", self._runner.owners.worker_id)
         values = {"state": "failed", "reason": why, "updated_at": now, "worker": "", "takeovers": 0}
@@ -154,3 +165,5 @@ class Worker:
     def _report(self, outcome: Outcome) -> None:
         reason = f": {outcome.reason}" if outcome.reason else ""
         self._tell(f"run {outcome.run_id} {outcome.status}{reason}")
+        for warning in outcome.warnings:
+            self._tell(f"run {outcome.run_id}: {warning}")

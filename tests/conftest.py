@@ -11,6 +11,12 @@ import pytest
 from tests.lab import Lab
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Use two cores for everything, or a folder; for files and tests that are named, this process alone."""
+    named = [argument.partition("::")[0] for argument in config.args]
+    return 0 if all(name.endswith(".py") for name in named) else 2
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     real = socket.socket.connect

@@ -145,7 +145,8 @@ def test_a_run_that_waits_for_a_person_asks_again(lab: Lab, server: ScriptedServ
 
 def test_a_crash_before_the_run_was_started_loses_nothing(lab: Lab) -> None:
     write_project(lab, TWO)
-    lab.runner.store.insert("stored", lab.plan(), lab.runner._versions, 0.0)
+    versions = lab.runner.store.find(lab.run().run_id).read_versions()
+    lab.runner.store.insert("stored", lab.plan(), versions, 0.0)
     assert lab.resume("stored").output == "two"
 
 

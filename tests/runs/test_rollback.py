@@ -224,9 +224,8 @@ def state_of(lab: Lab, run_id: str) -> Any:
         journal.execute("update muster_runs set state = 'failed' where run_id = ?", (run_id,))
     journal.close()
     row = lab.runner.find(run_id)
-    return lab.runner._state(  # pyright: ignore[reportPrivateUsage]
-        run_id, row.read_plan(), row.read_plan().budget, {}, row.created_at, row.read_versions(), None
-    )
+    assembly = lab.runner._assembly  # pyright: ignore[reportPrivateUsage]
+    return assembly.new(run_id, row.read_plan(), row.created_at)
 
 
 def test_files_that_no_finished_call_wrote_are_reported_and_left(lab: Lab, noted: Path) -> None:

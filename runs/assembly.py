@@ -1,0 +1,181 @@
+"""A run as this process executes it: models, tools, ceilings and files, all as its stored plan says."""
+
+import importlib.metadata
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+import muster
+from crews.plan import merge_budgets
+from crews.planned import Plan
+from models.make import Model, make_model
+from models.prices import find_price
+from project.code import code_hashes
+from project.errors import AppError
+from project.settings import Settings
+from project.spec import BudgetSpec
+from runs.engine import JOURNAL_FORMAT, Engine, unfinished
+from runs.files import bring_files
+from runs.inbox import Inbox
+from runs.input_files import RunPaths, bring_inputs, local_root, store_inputs
+from runs.rates import Rates
+from runs.report import read_steps, spent_in
+from runs.state import Event, RunState
+from runs.store import RunRow
+from runs.time_used import set_clock
+from runs.toolbox import load_code
+
+Listener = Callable[[Event], None]
+
+
+class Assembly:
+    """Makes the state of runs. Provider clients are shared by all runs of the process."""
+
+    def __init__(self, settings: Settings, folder: Path, database: sa.Engine, engine: Engine, inbox: Inbox) -> None:
+        self.versions = versions_now()
+        self._settings, self._folder, self._database, self._engine = settings, folder, database, engine
+        self._inbox, self._rates = inbox, Rates(database)
+        self._models: dict[str, Model] = {}
+        self._lock = threading.Lock()
+
+    def new(self, run_id: str, plan: Plan, now: float, listener: Listener | None = None) -> RunState:
+        """Make the state of a run that is to be started or queued. Raises: AppError for what is not to be had."""
+        run = self._state(run_id, plan, plan.budget, self._make_models(plan), now, self.versions, listener)
+        run.clock.set_deadline(plan.deadline_seconds)
+        return run
+
+    def share_inputs(self, run: RunState) -> None:
+        """Let other machines have the files that are inputs of a new run. Raises: AppError."""
+        if self._settings.files:
+            store_inputs(run.folder, run.plan, self._settings.files_max_bytes)
+
+    def take_inputs(self, run: RunState) -> None:
+        """Let a new run read what goes with it, and not what it was made from: that may change meanwhile."""
+        run.paths = self._paths(run.run_id, run.plan)
+        if run.paths.moved:
+            run.tools.clear()
+            load_code(run)
+
+    def resumed(
+        self, row: RunRow, budget: BudgetSpec | None, accept_code_change: bool, listener: Listener | None
+    ) -> RunState:
+        """Make the state of a run that goes on. Raises: AppError when it is over, or not to be resumed by this code."""
+        found = self._engine.find(row.run_id)
+        ended = found is not None and not unfinished(found)
+        if ended and row.state == "succeeded":
+            raise AppError(f"run {row.run_id} is finished", fix=f"`muster runs show {row.run_id}` prints its result")
+        if row.state == "cancelled":
+            fix = f"`muster runs fork {row.run_id} --from TASK` makes a new run of it, with what is done"
+            raise AppError(f"run {row.run_id} was cancelled", fix=fix)
+        plan = row.read_plan()
+        versions = row.read_versions()
+        if versions["format"] != JOURNAL_FORMAT:
+            fix = f"finish it with Muster {versions['muster']}"
+            raise AppError(f"run {row.run_id} was written in journal format {versions['format']}", fix=fix)
+        if not accept_code_change:
+            _check_code(plan, local_root(self._settings, plan))
+        ceilings = merge_budgets(BudgetSpec.model_validate_json(row.budget), budget)
+        paths = self._paths(row.run_id, plan)
+        models = self._make_models(plan)
+        run = self._state(row.run_id, plan, ceilings, models, row.created_at, versions, listener, paths)
+        run.resumed = True
+        set_clock(run, row, self._engine, found.created_at if found else time.time(), self._database)
+        if ended:  # its process died after the end, before that was noted
+            run.ended.set()
+        run.same_versions = run.same_versions and not accept_code_change
+        self._bring_files(run)
+        run.spent, last_step_at = spent_in(self._engine, row.run_id, run.folder)
+        lost = max(0.0, last_step_at - row.segment_started_at) if row.state == "running" else 0.0
+        run.worked_before = row.worked_seconds + lost
+        return run
+
+    def _bring_files(self, run: RunState) -> None:
+        if self._settings.files:
+            steps = read_steps(self._engine, run.run_id, run.folder)
+            ended = sorted(steps, key=lambda step: step.started_at + step.seconds)
+            run.warnings += bring_files(run.folder, run.project, [step.record for step in ended])
+
+    def _paths(self, run_id: str, plan: Plan) -> RunPaths:
+        root = local_root(self._settings, plan)
+        return bring_inputs(self._folder / run_id, plan, root, self._settings.files_max_bytes)
+
+    def _state(
+        self,
+        run_id: str,
+        plan: Plan,
+        budget: BudgetSpec,
+        models: dict[str, Model],
+        created_at: float,
+        versions: Mapping[str, str],
+        listener: Listener | None,
+        paths: RunPaths | None = None,
+    ) -> RunState:
+        prices = {name: find_price(spec) for name, spec in plan.models.items()}
+        paths = paths or RunPaths()
+        if paths.root is not None:  # this machine's checkout is what the run's code is loaded from
+            plan = plan.model_copy(update={"project": str(paths.root)})
+        run = RunState(
+            run_id=run_id,
+            plan=plan,
+            budget=budget,
+            folder=self._folder / run_id,
+            versions=versions,
+            started_on=datetime.fromtimestamp(created_at, UTC).strftime("%Y-%m-%d"),
+            same_versions=all(versions.get(name) == self.versions[name] for name in ("muster", "crewai")),
+            listener=listener,
+            paths=paths,
+            rates=self._rates,
+            inbox=self._inbox,
+            models=models,
+            prices={name: (price, source) for name, (price, source) in prices.items()},
+        )
+        _check_prices(run)
+        load_code(run)
+        return run
+
+    def _make_models(self, plan: Plan) -> dict[str, Model]:
+        made: dict[str, Model] = {}
+        with self._lock:
+            for name, spec in plan.models.items():
+                if spec.model == "offline":
+                    continue
+                key = f"{name} {spec.model_dump_json()}"
+                if key not in self._models:
+                    self._models[key] = make_model(name, spec, self._settings.environment)
+                made[name] = self._models[key]
+        return made
+
+
+def _check_prices(run: RunState) -> None:
+    if run.budget.max_usd is None:
+        return
+    for name, (price, source) in run.prices.items():
+        if price is None and source != "offline":
+            raise AppError(
+                f"the price of {run.plan.models[name].model} is not known, so max_usd can't be kept",
+                fix=f"write it in models.yaml, in US dollars per million tokens: {name}: {{price: {{input: N, ...}}}}",
+            )
+
+
+def _check_code(plan: Plan, root: Path) -> None:
+    now = code_hashes(root)
+    changed = sorted(path for path in {*now, *plan.code} if now.get(path) != plan.code.get(path))
+    if changed:
+        fix = "put the files back, or resume with --accept-code-change"
+        raise AppError(f"code of the run was changed since it started: {', '.join(changed)}", fix=fix)
+
+
+def versions_now() -> dict[str, str]:
+    """Return the versions that a run is made with, by what they are of; `format` is the journal's."""
+    return {
+        "format": JOURNAL_FORMAT,
+        "muster": muster.__version__,
+        "crewai": importlib.metadata.version("crewai"),
+        "dbos": importlib.metadata.version("dbos"),
+        "python": platform.python_version(),
+    }
