@@ -151,10 +151,8 @@ def _answer(place: Place, run_id: str) -> int:
         said = {"review": "", "task": "red"}.get(asked.question.kind, "")
         if asked.question.kind == "unknown_outcome":
             unknown += 1
-            paid = [
-                line for line in place.effects(run_id) if line.startswith("once") and line[5:] in asked.question.text
-            ]
-            said = "it happened" if paid else "it did not"
+            paid = [line for line in place.effects(run_id) if line.startswith("once")]
+            said = "it happened" if any(f'"{line[5:]}"' in asked.question.text for line in paid) else "it did not"
         inbox.answer(asked.question_id, said, "benchmark@here")
     database.dispose()
     return unknown
@@ -170,7 +168,7 @@ def _to_the_end(place: Place, run_id: str, kill_at: int = 0) -> tuple[str, Count
             seen["kills"] += 1
             lived = _after_the_kill(place, run_id)
         seen["asked"] += _answer(place, run_id)
-        state = _in_child(place, run_id)
+        state = _in_child(place, run_id, 0 if seen["kills"] else kill_at)
     return state, seen, lived
 
 

@@ -80,8 +80,8 @@ def _line() -> dict[str, Any]:
 
 
 def _lanes() -> dict[str, Any]:
-    sides = {name: _task(name, context=[]) for name in ("left", "right")}
-    return {"tasks": {**sides, "both": _task("both", context=["left", "right"])}}
+    sides = {name: _task(name, context=[]) for name in ("east", "west")}
+    return {"tasks": {**sides, "both": _task("both", context=["east", "west"])}}
 
 
 def _person() -> dict[str, Any]:
@@ -97,7 +97,8 @@ def _boss() -> dict[str, Any]:
         "manager": {},
     }
     agents = {name: {**AGENTS[name], "tools": _NAMES} for name in ("worker", "critic")}
-    return {"agents": agents, "tasks": {}, "crews": {"default": crew}}
+    unused = {"description": "x", "expected_output": "y", "agent": "worker"}
+    return {"agents": agents, "tasks": {"unused": unused}, "crews": {"default": crew}}
 
 
 SHAPES: dict[str, Callable[[], dict[str, Any]]] = {

@@ -279,7 +279,8 @@ def _settle_failed(managed: Managed, name: str) -> None:
         prompt = f"{name} could not be done. Write its output; Enter goes on without it"
         text = f"{managed.planned[name].task.description}\n\n{why}"
         question = Question(crew.path(name), prompt, text, kind="escalation")
-        asked = ask_person(crew.run, f"{crew.prefix}manager/escalation/{name}", question, needed=False)
+        step = f"{crew.prefix}manager/escalation/{name}"
+        asked = ask_person(crew.run, step, question, needed=spec.wait_for_person)
         if asked.rejected:
             why = f"{why}; a person would not do it: {asked.said}"
         else:

@@ -88,7 +88,7 @@ def intake(managed: Managed) -> Brief:
         question = Question(
             crew.path("manager"), prompt, f"The manager asks, because: {open_question.why}", kind="intake"
         )
-        said = ask_person(crew.run, name, question, needed=False).said
+        said = ask_person(crew.run, name, question, needed=managed.spec.wait_for_person).said
         answers[open_question.question] = said or ""
         crew.decisions.record(
             "question",

@@ -381,3 +381,18 @@ def test_a_run_that_is_told_to_stop_while_it_asks_takes_nothing_for_an_answer(la
     with pytest.raises(Parked) as caught:
         ask_person(run, "work/judge/answer#1", Question("work", "Accept?", "", kind="review"), needed=True)
     assert (caught.value.kind, caught.value.reason) == ("interrupted", "paused by an operator")
+
+
+def test_a_manager_that_waits_for_people_leaves_its_questions_in_the_inbox(lab: Lab) -> None:
+    script = boss([plan(FAILING)], brief=UNCLEAR, again=plan({**FAILING, "id": "anew"}))
+    with ScriptedServer(script) as model:
+        write_crew(lab, model, manager={"wait_for_person": True})
+        run_id = lab.run("team").run_id
+        assert the_question(lab, run_id).question.kind == "intake"
+        answer(lab, run_id, "for children")
+        assert lab.resume(run_id).status == "waiting"
+        assert the_question(lab, run_id).question.kind == "escalation"
+        answer(lab, run_id, "written by a person")
+        assert lab.resume(run_id).status == "succeeded"
+    assert chosen(lab, run_id, "question") == ["for children"]
+    assert chosen(lab, run_id, "escalate") == ["a person did it"]
