@@ -94,16 +94,15 @@ def read_outputs(unit: Unit) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in unit.planned.waits_for:
         text = unit.outputs.get(name)
-        found[name] = json.loads(text) if text is not None and contracts.get(name) and _is_json(text) else text
+        found[name] = _read_json(text) if text is not None and contracts.get(name) else text
     return found
 
 
-def _is_json(text: str) -> bool:
+def _read_json(text: str) -> Any:
     try:
-        json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return False
-    return True
+        return text
 
 
 # -- for_each

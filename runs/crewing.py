@@ -84,7 +84,7 @@ def walk_tasks(crew: CrewRun) -> dict[str, Any]:
     ]
     done = Walk(crew.run, crew.start, crew.prefix).go(children)
     last = next((task for task in reversed(tasks) if has_output(done[task.name])), tasks[-1])
-    result = crew_result(done, last.name, json_output=is_json(last), order=[task.name for task in tasks])
+    result = crew_result(done, last.name, json_output=last.contract is not None, order=[task.name for task in tasks])
     if not has_output(done[last.name]):
         result["partial"] = [*result["partial"], "every task was skipped: none of the conditions held"]
     return result
@@ -97,11 +97,6 @@ def _work(crew: CrewRun, planned: PlannedTask) -> Callable[[Done, Sequence[str]]
         return work_of(crew.unit(planned, done, before))
 
     return work
-
-
-def is_json(planned: PlannedTask) -> bool:
-    """Say whether the task's output is JSON."""
-    return planned.contract is not None
 
 
 def crew_result(done: Done, last: str, *, json_output: bool, order: Sequence[str]) -> dict[str, Any]:

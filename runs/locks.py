@@ -1,9 +1,16 @@
 """Who executes a run: the kernel's lock on a file in the run's folder, let go at once when its process dies."""
 
+import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
+
+_CALLS = "calls.lock"
+_ENDING_SECONDS = 2.0
+"""How long the calls of a process that died may take to end before its run is called taken."""
 
 
 class RunLock:
@@ -14,13 +21,16 @@ class RunLock:
         self._file: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock; False when a living process holds it."""
+        """Take the lock; False when a living process holds it, or when calls that a dead one began do not end."""
         for folder in (self._path.parent.parent, self._path.parent):  # `mode` is not that of parents made on the way
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(file)
+            return False
+        if not _calls_end(self._path.parent):
             os.close(file)
             return False
         os.ftruncate(file, 0)
@@ -56,3 +66,43 @@ def holder(run_folder: Path) -> int | None:
     finally:
         os.close(file)
     return None
+
+
+@contextlib.contextmanager
+def calls_held(run_folder: Path) -> Generator[int]:
+    """Note that a call of the run is being made; yield an open file to give to the process that makes it.
+
+    While that process has the file open, the run is nobody else's, also when this one has died: what it began could still
+    happen after a probe, or a person, has said that it did not.
+    """
+    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(run_folder / _CALLS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield file
+    finally:
+        os.close(file)
+
+
+def calls_under_way(run_folder: Path) -> bool:
+    """Say whether calls of the run are being made, by whatever process."""
+    try:
+        file = os.open(run_folder / _CALLS, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def _calls_end(run_folder: Path) -> bool:
+    until = time.monotonic() + _ENDING_SECONDS
+    while calls_under_way(run_folder):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True

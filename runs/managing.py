@@ -10,6 +10,7 @@ from typing import Any, cast
 from crews.packet import make_packet, packet_problems, packet_text
 from crews.plan_text import plan_request
 from crews.planned import PlannedTask
+from crews.state import ancestors
 from crews.subtasks import (
     AGAIN,
     Subtask,
@@ -133,7 +134,12 @@ def _give(managed: Managed, name: str) -> Any:
         if managed.spec.reviewer and managed.spec.reviewer not in agents:
             lead |= {"reviewer": managed.spec.reviewer, "criteria": _criteria(managed, name)}
         unit = managed.crew.unit(
-            routed, done, _before(managed, name), context=_packets(managed, routed, done), soft=True, lead=lead
+            routed,
+            done,
+            ancestors(list(managed.planned.values()), name),
+            context=_packets(managed, routed, done),
+            soft=True,
+            lead=lead,
         )
         return work_of(unit)
 
@@ -184,18 +190,6 @@ def _route(managed: Managed, name: str, under_way: Sequence[str]) -> list[str]:
     )
     chosen = str(record["chosen"])
     return [chosen, *(agent for agent in able if agent != chosen)]
-
-
-def _before(managed: Managed, name: str) -> list[str]:
-    """Name every subtask that this one builds on, directly or not, in the order of the plan."""
-    found: set[str] = set()
-    open_ids = list(managed.planned[name].needs)
-    while open_ids:
-        one = open_ids.pop()
-        if one not in found:
-            found.add(one)
-            open_ids += managed.planned[one].needs if one in managed.planned else []
-    return [one for one in managed.planned if one in found]
 
 
 def _packets(managed: Managed, planned: PlannedTask, done: Done) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from runs.database import is_sqlite
-from runs.locks import RunLock, holder
+from runs.locks import RunLock, calls_under_way, holder
 from runs.tables import RUNS, WORKERS
 
 LEASE_SECONDS = 30.0
@@ -52,7 +52,10 @@ class Owners(Protocol):
         ...
 
     def holder(self, run_id: str) -> str:
-        """Name the living process that has the run: `process 12`, `worker NAME`; "" when there is none."""
+        """Name the living process that has the run: `process 12`, `worker NAME`; "" when there is none.
+
+        A run is not free either while calls are ended that a dead process had begun.
+        """
         ...
 
     def left_behind(self, project: str, queues: Sequence[str]) -> list[str]:
@@ -117,7 +120,9 @@ class FileOwners:
 
     def holder(self, run_id: str) -> str:
         process = holder(self._folder / run_id)
-        return "" if process is None else f"process {process}"
+        if process is not None:
+            return f"process {process}"
+        return "a tool call that is still to end" if calls_under_way(self._folder / run_id) else ""
 
     def left_behind(self, project: str, queues: Sequence[str]) -> list[str]:
         query = sa.select(RUNS.c.run_id).where(*_running(project, queues)).order_by(RUNS.c.created_at)

@@ -16,6 +16,7 @@ from typing import Any
 
 from models.make import clean
 from muster import ToolContext
+from runs.locks import calls_held
 from runs.state import Parked, RunState
 from tools.host import GRACE_SECONDS, HEAD, Act, ask_to_end, kill_all, kill_tree, read_frame, write_frame
 from tools.registry import home_of
@@ -70,16 +71,20 @@ class ToolHosts:
         with self._lock:
             self._open()
 
-    def call(self, run_id: str, project: Path, home: Home, act: Act, seconds: float, **request: Any) -> Any:
+    def call(
+        self, run_id: str, run_folder: Path, project: Path, home: Home, act: Act, seconds: float, **request: Any
+    ) -> Any:
         """Have a host do `act` with the function at `home`; return what it returned.
 
         `seconds` counts from when the function begins; then it is asked to end, and killed GRACE_SECONDS later.
+        Until the host has ended `act` the run is this process's, even if this one dies.
 
         Raises: FunctionFailed; Parked when the call is ended because its run is set aside.
         """
         host = self._take(run_id, str(project))
         try:
-            answer = _exchange(host, home, act, seconds, request)
+            with calls_held(run_folder) as held:
+                answer = _exchange(host, home, act, seconds, request, held)
         except TimeoutError:
             self._end(host)
             raise _abandoned(host) or FunctionFailed("timeout", f"no result within {seconds:g} s") from None
@@ -204,8 +209,13 @@ class ToolHosts:
             ) from error
 
 
-def _exchange(host: _Host, home: Home, act: Act, seconds: float, request: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the host's answer, None when it is gone. Raises: OSError; TimeoutError when the time is up."""
+def _exchange(
+    host: _Host, home: Home, act: Act, seconds: float, request: Mapping[str, Any], held: int
+) -> dict[str, Any] | None:
+    """Return the host's answer, None when it is gone; it has the file `held` open until then.
+
+    Raises: OSError; TimeoutError when the time is up.
+    """
     message = {
         "act": act,
         "file": home.file,
@@ -219,7 +229,7 @@ def _exchange(host: _Host, home: Home, act: Act, seconds: float, request: Mappin
         message["sources"] = {path: content.decode("latin-1") for path, content in home.sources.items()}
         host.known.add(home.digest)
     host.connection.settimeout(_LOAD_SECONDS)
-    write_frame(host.connection, message)
+    write_frame(host.connection, message, [held])
     answer = read_frame(host.connection, _LOAD_SECONDS)
     return read_frame(host.connection, seconds) if answer is not None and "ready" in answer else answer
 
@@ -290,7 +300,7 @@ def call_guardrail(run: RunState, name: str, text: str) -> list[str]:
             said = call_here(lambda: check(text), GUARDRAIL_SECONDS, name)
         else:
             project = run.project
-            said = _hosts.call(run.run_id, project, home, "guardrail", GUARDRAIL_SECONDS, text=text)
+            said = _hosts.call(run.run_id, run.folder, project, home, "guardrail", GUARDRAIL_SECONDS, text=text)
     except FunctionFailed as error:
         told = str(error) if error.ended else f"{error.kind}: {clean(str(error))[:300]}"
         return [f"the guardrail {name} failed: {told}"]
@@ -335,7 +345,6 @@ def _in_host(
         "inputs": dict(context.inputs),
         "idempotency_key": context.idempotency_key,
     }
-    settings = dict(tool.settings)
-    return _hosts.call(
-        run_id, context.project, home, act, seconds, arguments=arguments, settings=settings, context=told, **more
-    )
+    settings, run_folder = dict(tool.settings), context.output_folder.parent
+    more_told = {"arguments": arguments, "settings": settings, "context": told, **more}
+    return _hosts.call(run_id, run_folder, context.project, home, act, seconds, **more_told)

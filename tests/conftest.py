@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Use two cores for everything, or a folder; for files and tests that are named, this process alone."""
     named = [argument.partition("::")[0] for argument in config.args]
     return 0 if all(name.endswith(".py") for name in named) else 2
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse test files that import CrewAI at their top, before `runs.quiet` or `Lab.runner` has told it to be quiet."""
+    if "crewai" in sys.modules:
+        raise pytest.UsageError("a test file imports crewai at its top: import it where it is used")
 
 
 @pytest.fixture(autouse=True)

@@ -43,10 +43,15 @@ class TimeIsUp(BaseException):
     """Raised in a function that is being ended. No Exception: what goes on after any error must not go on then."""
 
 
-def write_frame(connection: socket.socket, value: Mapping[str, Any]) -> None:
-    """Send one JSON value. Raises: OSError."""
+def write_frame(connection: socket.socket, value: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one JSON value, and with it open files. Raises: OSError."""
     text = json.dumps(value).encode()  # ASCII: half characters pass as escapes
-    connection.sendall(HEAD.pack(len(text)) + text)
+    head = HEAD.pack(len(text))
+    if descriptors:
+        socket.send_fds(connection, [head], descriptors)
+        connection.sendall(text)
+    else:
+        connection.sendall(head + text)
 
 
 def read_frame(connection: socket.socket, seconds: float | None = None) -> dict[str, Any] | None:
@@ -206,8 +211,23 @@ def serve(connection: socket.socket) -> None:
     """Answer requests until the connection closes."""
     signal.signal(signal.SIGTERM, _time_is_up)
     known: dict[str, Mapping[Path, bytes]] = {}
-    while (request := read_frame(connection)) is not None:
-        write_frame(connection, _answer(connection, request, known))
+    with contextlib.suppress(OSError):  # Muster's process has died
+        while (received := _receive(connection)) is not None:
+            request, held = received
+            answer = _answer(connection, request, known)
+            os.close(held)
+            write_frame(connection, answer)
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """Return a request, and the file that it keeps open until it is answered; None when the other side is gone."""
+    head, descriptors, _, _ = socket.recv_fds(connection, HEAD.size, 1)
+    if not descriptors:
+        return None
+    os.set_inheritable(descriptors[0], False)
+    head += _read(connection, HEAD.size - len(head), None) or b""
+    body = _read(connection, HEAD.unpack(head)[0], None)
+    return None if body is None else (json.loads(body), descriptors[0])
 
 
 def _time_is_up(_number: int, _frame: object) -> None:

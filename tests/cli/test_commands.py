@@ -30,7 +30,10 @@ def test_help_names_every_command(muster: Muster) -> None:
     assert printed.code == 0
     assert printed.out.startswith("Usage: muster [OPTIONS] COMMAND [ARGS]...\n")
     listed = [line.split()[0] for line in printed.out.partition("Commands:\n")[2].splitlines() if line[2:3].strip()]
-    assert listed == ["run", "check", "plan", "new", "agents", "crews", "tools", "models", "doctor", "blame", "runs"]
+    assert listed == [
+        *("run", "check", "plan", "new", "agents", "crews", "tools", "models", "doctor", "blame", "serve", "worker"),
+        *("runs", "schedule", "approvals"),
+    ]
 
 
 def test_check_counts_what_is_there(muster: Muster, project: Lab) -> None:

@@ -66,8 +66,8 @@ def test_a_refund_that_a_person_declines_is_never_paid(example: Example) -> None
 
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)
-@pytest.mark.parametrize(("steps", "said"), [(3, "outcome of this call is unknown"), (4, "paid back 129.50 crowns")])
-def test_a_crash_around_the_payment_does_not_pay_again(example: Example, steps: int, said: str) -> None:
+@pytest.mark.parametrize(("steps", "settled_by"), [(3, "probe"), (4, None)])
+def test_a_crash_around_the_payment_does_not_pay_again(example: Example, steps: int, settled_by: str | None) -> None:
     lab, _ = example
     run_id = lab.run("ticket", {"ticket": "1041"}, ask=says("pay")).run_id
     names = [step.name for step in lab.steps(run_id) if step.task == "pay"]
@@ -76,8 +76,9 @@ def test_a_crash_around_the_payment_does_not_pay_again(example: Example, steps: 
     outcome = lab.resume(run_id, ask=says("decline"))  # asked again, the person would decline: nobody is asked again
     assert outcome.status == "succeeded"
     assert len(refunds(lab)) == 1
-    call = next(step for step in lab.steps(run_id) if step.name == "pay/cashier/refund#1")
-    assert said in str(call.record)
+    told = [step.record for step in lab.steps(run_id) if step.kind == "tool" and step.record.get("result")]
+    paid = next(record for record in told if record["result"] == "paid back 129.50 crowns for BK-2207")
+    assert paid.get("settled_by") == settled_by
 
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)

@@ -236,7 +236,7 @@ def test_closing_ends_the_calls_under_way(tmp_path: Path, monkeypatch: pytest.Mo
 
     def call() -> None:
         try:
-            hosts.call("a-run", tmp_path, home, "call", 60, arguments={}, settings={}, context=told)
+            hosts.call("a-run", tmp_path, tmp_path, home, "call", 60, arguments={}, settings={}, context=told)
         except BaseException as error:
             came.append(error)
 

@@ -42,7 +42,13 @@ def find_order(order: Annotated[str, Field(pattern=_ORDER)], context: ToolContex
     return {**found, "refunded_crowns": paid[0] if paid else "0.00"}
 
 
-@tool(effect="spend", repeat="once", returns="trusted", timeout_seconds=20)
+def was_refunded(idempotency_key: str, context: ToolContext) -> str | None:
+    """Look in the book of the cash desk whether this very refund was paid: a crash can leave that open."""
+    paid = [entry for entry in _refunds(context.project) if entry["key"] == idempotency_key]
+    return f"paid back {paid[0]['amount_crowns']} crowns for {paid[0]['order']}" if paid else None
+
+
+@tool(effect="spend", repeat="once", returns="trusted", timeout_seconds=20, probe=was_refunded)
 def refund(order: Annotated[str, Field(pattern=_ORDER)], amount_crowns: str, context: ToolContext) -> str:
     """Pay the price of an order back to the customer, or a part of it. It cannot be undone.
 

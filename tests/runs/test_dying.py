@@ -1,0 +1,83 @@
+"""A run whose process was killed is nobody's before the tools' processes it left have ended."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from runs.database import open_database
+from runs.owners import FileOwners
+from tests.lab import Lab
+from tests.runs.scene import write_project
+from tests.runs.test_deadlines import is_alive, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+LATE = '''
+import os
+import time
+
+from muster import tool
+
+
+@tool(effect="spend", repeat="once", timeout_seconds=60)
+def pay() -> str:
+    """Pay, a moment after this is ended."""
+    with open("begun", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename("begun", "host")
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep(0.2)
+        open("paid", "w").close()
+    return "paid"
+'''
+RUN = """
+import sys
+from pathlib import Path
+from tests.lab import Lab
+Lab(Path(sys.argv[1])).run(run_id="late")
+"""
+
+
+def killed_in_the_call(lab: Lab, *, keeper_stopped: bool = False) -> tuple[int, int]:
+    """Kill a process in the middle of a run's tool call; return the processes of the keeper and of the call."""
+    lab.write(tools__pay_py=LATE)
+    write_project(lab, {"work": "@call pay {}\n@answer: done"}, {"tools": ["pay"]})
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(lab.root)], cwd=lab.root, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    file = lab.root / "host"
+    host = int(wait_for(lambda: file.exists() and file.read_text()))
+    keeper = int(Path(f"/proc/{host}/stat").read_text().rpartition(")")[2].split()[1])
+    if keeper_stopped:
+        os.kill(keeper, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    return keeper, host
+
+
+def owners_of(lab: Lab) -> FileOwners:
+    return FileOwners(open_database(lab.settings()), lab.settings().state_folder / "runs")
+
+
+def test_a_call_ends_before_anybody_else_has_the_run(lab: Lab) -> None:
+    _, host = killed_in_the_call(lab)
+    assert owners_of(lab).acquire("late")
+    assert (lab.root / "paid").exists()
+    wait_for(lambda: not is_alive(host))
+
+
+def test_a_call_that_does_not_end_keeps_the_run(lab: Lab) -> None:
+    keeper, _ = killed_in_the_call(lab, keeper_stopped=True)
+    owners = owners_of(lab)
+    try:
+        assert owners.holder("late") == "a tool call that is still to end"
+        assert owners.left_behind(lab.root.name, ()) == []
+        assert not owners.acquire("late")
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    assert owners.acquire("late")
+    assert (lab.root / "paid").exists()
+    assert owners.holder("late") == f"process {os.getpid()}"
