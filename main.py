@@ -120,7 +120,8 @@ def execute(arguments: Sequence[str]) -> int:
         if debug:
             raise
         if trouble := database_trouble(error):
-            say(f"the journal can't be written: {trouble}")
+            what, _, fix = trouble.partition(". ")
+            print_error(AppError(f"the journal can't be read or written: {what}", fix=fix[:1].lower() + fix[1:]))
             return 1
         say(f"unexpected {type(error).__name__}: {error}")
         say(f"this is a bug of Muster; the traceback is in {_keep_traceback()} (or shown with --debug)")

@@ -83,8 +83,6 @@ def _in_child(place: Place, run_id: str, kill_at: int = 0) -> str:
 
             traceback.print_exc()
         finally:
-            with contextlib.suppress(Exception):
-                place.lab.close()
             sys.stderr.flush()
             os._exit(code)
     os.close(write)
@@ -106,9 +104,9 @@ def _hosts(place: Place, run_id: str) -> list[int]:
     mark, found = os.fsencode(f"BOUNDARY_EFFECTS={place.file('effects', run_id)}"), list[int]()
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if process.name.isdigit() and b"tools.host" in (process / "cmdline").read_bytes():
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    found.append(int(process.name))
+            theirs = process.name.isdigit() and b"tools.host" in (process / "cmdline").read_bytes()
+            if theirs and mark in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
     return found
 
 
@@ -216,15 +214,15 @@ def _count(place: Place, run_id: str, expected: Counter[str]) -> Counter[str]:
     )
 
 
-def trial(place: Place, stride: int, note: Callable[[str], None]) -> dict[str, Any]:
-    """Kill the shape at every boundary, or at every `stride`-th; return what came of it."""
+def trial(place: Place, stride: int, first: int, note: Callable[[str], None]) -> dict[str, Any]:
+    """Kill the shape at every boundary from the `first`, or at every `stride`-th; return what came of it."""
     state, _, _ = _to_the_end(place, "calm")
     assert state == "succeeded", state
     calm, boundaries = _end_of(place, "calm"), len(place.ledger("calm"))
     expected = Counter(line.partition("|")[0] for line in place.effects("calm"))
     found, longest = Counter[str](dict.fromkeys(_COLUMNS, 0)), 0.0
     assert _again(place.ledger("calm")) == 0
-    for number in range(1, boundaries + 1, stride):
+    for number in range(first, boundaries + 1, stride):
         run_id = f"kill-{number}"
         state, seen, lived = _to_the_end(place, run_id, number)
         same = state == "succeeded" and _end_of(place, run_id) == calm
@@ -255,7 +253,9 @@ def _database(kind: str) -> Generator[None]:
             del os.environ["MUSTER_DATABASE_URL"]
 
 
-def measure(shapes: list[str], databases: list[str], stride: int, note: Callable[[str], None]) -> list[dict[str, Any]]:
+def measure(
+    shapes: list[str], databases: list[str], stride: int, note: Callable[[str], None], first: int = 1
+) -> list[dict[str, Any]]:
     """Return one row for each shape on each database."""
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="muster-boundaries-") as folder:
@@ -269,7 +269,7 @@ def measure(shapes: list[str], databases: list[str], stride: int, note: Callable
                 for shape in shapes:
                     with _database(kind):  # each shape's own, since the runs' ids are the same
                         began = time.monotonic()
-                        row = trial(Place(shape, Path(folder, kind, shape), base_url), stride, note)
+                        row = trial(Place(shape, Path(folder, kind, shape), base_url), stride, first, note)
                     row = {"shape": shape, "database": kind, **row, "seconds": round(time.monotonic() - began)}
                     note(json.dumps(row))
                     found.append(row)

@@ -5,7 +5,9 @@
     python benchmarks/workers.py --idle
 
 A real PostgreSQL server of its own, real `muster worker` processes, one scripted model server in a process of its own.
-Each run calls a `once` tool, which marks its begin and end in a file: what happened is counted there.
+Each run calls a `once` tool, which marks its begin and end in a file: what happened is counted there. The first runs'
+calls last a second, so that the limit of the queue must be reached; the others' are short. Exit 1 when something is
+lost, made twice or late, or when the limit is passed or not reached.
 """
 
 import argparse
@@ -32,15 +34,18 @@ from tests.postgres import PostgresServer  # noqa: E402
 from tests.runs.queue_scene import begun, most_at_once, read_marks, write_scene  # noqa: E402
 
 MOST_RUNNING = 5
+_LONG = 20
+"""So many runs have calls of a second."""
 
 
 def measure_queue(queued: int, workers: int, database: str | None) -> dict[str, Any]:
     """Queue runs, let workers execute them all, and count what happened."""
     with Server(latency="0") as server, Farm() as farm, tempfile.TemporaryDirectory() as folder:
         lab, effects = prepare(Path(folder), database)
-        work = '@call send {"text": "{topic}", "seconds": 0.02}\n@answer: done {topic}'
+        work = '@call send {"text": "{topic}", "seconds": {seconds}}\n@answer: done {topic}'
         write_scene(lab, {"work": work}, {"name": "busy", "max_running": MOST_RUNNING}, server.base_url)
-        ids = enqueue(lab, queued)
+        ids = enqueue(lab, min(_LONG, queued), "long", seconds="1")
+        ids += enqueue(lab, max(0, queued - _LONG), seconds="0.02")
         began = time.monotonic()
         under_way = [farm.start(lab.root, "worker", "--runs", "4", "--once") for _ in range(workers)]
         codes = [worker.wait(3600) for worker in under_way]
@@ -131,6 +136,26 @@ def measure_idle(database: str | None) -> dict[str, Any]:
         }
 
 
+def _promised(found: dict[str, Any]) -> dict[str, bool]:
+    """Say of each promise whether it was kept."""
+    if "queued" in found:
+        return {
+            "each run succeeded": found["succeeded"] == found["effects"] == found["queued"],
+            "nothing twice": not found["effects_twice"] and not found["started_more_than_once"],
+            "the limit": found["most_at_once"] == min(found["limit"], found["queued"]),
+            "the exit codes": not any(found["exit_codes"]),
+        }
+    if "taken_over_after_seconds" in found:
+        return {
+            "taken over in time": found["taken_over_after_seconds"] <= found["allowed_seconds"],
+            "each run succeeded": list(found["states"]) == ["succeeded"],
+            "no `once` call twice": not found["once_twice"],
+            "only calls in flight again": found["other_calls_again"] <= found["calls_in_flight_at_most"],
+            "the exit codes": not any(found["exit_codes"]),
+        }
+    return {}
+
+
 def _steady_since(began: float, lease: float) -> bool:
     """Say whether a worker has seen the database for long enough to call others dead."""
     return time.monotonic() - began > lease / 4
@@ -157,10 +182,10 @@ def prepare(folder: Path, database: str | None) -> tuple[Lab, Path]:
     return Lab(folder / "project"), effects
 
 
-def enqueue(lab: Lab, count: int, stem: str = "run") -> list[str]:
+def enqueue(lab: Lab, count: int, stem: str = "run", **inputs: str) -> list[str]:
     """Queue so many runs; each has a topic of its own."""
     project, code = load_project(lab.root, APPLICATION / "tools"), code_hashes(lab.root)
-    topics = [{"topic": f"{stem} {number}"} for number in range(count)]
+    topics = [{"topic": f"{stem} {number}", **inputs} for number in range(count)]
     plans = [plan_crew(project, "default", topic, lab.settings().environment, code=code) for topic in topics]
     return [lab.runner.enqueue(plan) for plan in plans]
 
@@ -197,6 +222,8 @@ def main() -> None:
         else:
             found = measure_queue(chosen.queued, chosen.workers, database)
     print(json.dumps(found, indent=2))
+    if wrong := [name for name, right in _promised(found).items() if not right]:
+        raise SystemExit(f"not as promised: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

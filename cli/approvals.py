@@ -13,7 +13,7 @@ from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
     from runs.inbox import Inbox, InboxRow
-    from runs.questions import Reply
+    from runs.questions import Question, Reply
     from runs.store import RunRow, RunStore
 
 app = typer.Typer(help="See what waits for a person, and answer it.", rich_markup_mode=None)
@@ -54,9 +54,15 @@ def _listed(here: Session, every: bool, run_id: str) -> "list[InboxRow]":
     return inbox.all(only) if every else inbox.open(only)
 
 
+def _gist(question: "Question") -> str:
+    """Tell in a line what is wanted: of a task what is to be done, since all of them are asked for "your answer"."""
+    first = question.text.strip().partition("\n")[0]
+    return first if question.kind == "task" and question.prompt.startswith("your answer") and first else question.prompt
+
+
 def _line(row: "InboxRow", every: bool) -> tuple[str, ...]:
     age = duration(max(0.0, time.time() - row.asked_at))
-    prompt = " ".join(row.question.prompt.split())
+    prompt = " ".join(_gist(row.question).split())
     short = prompt if len(prompt) <= _MOST_SHOWN else f"{prompt[: _MOST_SHOWN - 1]}…"
     head = (row.question_id, row.run_id, row.question.task, row.question.kind, age)
     return (*head, *([_state(row)] if every else []), short)

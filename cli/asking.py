@@ -29,6 +29,7 @@ def ask_at_terminal(question: "Question") -> str:
     write(sys.stderr, f"{question.prompt}{choices}{edits}: ")
     while not select.select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
         if question.dropped():
+            say("")  # what is said next begins a line of its own
             return ""
         if (elsewhere := _from_elsewhere(question)) is not None:
             termios.tcflush(sys.stdin, termios.TCIFLUSH)  # half a line must not become part of the next answer

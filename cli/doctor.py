@@ -8,11 +8,15 @@ import socket
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from cli.output import print_json, result
 from cli.session import Session, session
+
+if TYPE_CHECKING:
+    from project.settings import Settings
 
 _LOCAL_SERVERS = (
     ("Ollama", 11434, "ollama/…"),
@@ -68,7 +72,23 @@ def _project(here: Session) -> list[tuple[str, bool, str]]:
         ("project", True, f"{project.root}: {len(project.crews)} crews"),
         _key(settings.environment),
         _disk(settings.state_folder),
+        _database(settings),
     ]
+
+
+def _database(settings: "Settings") -> tuple[str, bool, str]:
+    from project.errors import AppError
+    from runs.database import database_exists, is_sqlite, open_database
+
+    if not database_exists(settings):
+        return ("database", True, "SQLite; the first run makes it")
+    try:
+        database = open_database(settings)
+    except AppError as error:
+        return ("database", False, str(error.problems[0]))
+    if not is_sqlite(database):
+        return ("database", True, f"{database.url.set(drivername='postgresql').render_as_string()} answers")
+    return ("database", True, f"SQLite: {database.url.database}")
 
 
 def _key(environ: Mapping[str, str]) -> tuple[str, bool, str]:

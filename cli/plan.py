@@ -10,9 +10,9 @@ from cli.run import gather_inputs
 from cli.session import Session, session
 
 if TYPE_CHECKING:
-    from crews.planned import CrewPlan, Member, Plan
+    from crews.planned import CrewPlan, Member, Plan, PlannedTask
     from project.load import Project
-    from project.spec import InputSpec
+    from project.spec import FallbackSpec, InputSpec
 
 
 def plan(
@@ -62,9 +62,25 @@ def _tell(project: "Project", resolved: "Plan") -> str:
         lines.append(f"  input {name} ({spec.type}, {default})  {spec.description}".rstrip())
     ceilings = resolved.budget.model_dump(exclude_none=True)
     lines.append("  ceilings " + (", ".join(f"{key} {value}" for key, value in ceilings.items()) or "none"))
+    if resolved.deadline_seconds is not None:
+        lines.append(f"  deadline {resolved.deadline_seconds:g} s after the first start")
+    lines += _queue(resolved)
     for name, reason in resolved.model_reasons.items():
-        lines.append(f"  model {name}: {resolved.models[name].model} ({reason})")
+        spec = resolved.models[name]
+        lines.append(f"  model {name}: {spec.model} ({reason})")
+        if spec.fallback:
+            lines.append(f"  model {name}, when it fails: {', '.join(spec.fallback)}")
     return "\n".join([*lines, "", *_work(resolved, resolved)])
+
+
+def _queue(resolved: "Plan") -> list[str]:
+    """Tell where the run waits when it is queued; nothing where that is as usual."""
+    queue = resolved.queue
+    told = [f"at most {queue.max_running} at once"] if queue.max_running is not None else []
+    told += [f"priority {queue.priority}"] if queue.priority else []
+    if queue.name == "default" and not told:
+        return []
+    return [f"  queue {queue.name}" + (f": {', '.join(told)}" if told else "")]
 
 
 def _work(resolved: "Plan", scope: "CrewPlan") -> list[str]:
@@ -115,7 +131,31 @@ def _tasks(resolved: "Plan", scope: "CrewPlan") -> list[str]:
         head.remove("PATTERN")
         rows = [(*row[:6], row[7]) for row in rows]
     note = "Tasks of one wave run side by side."
-    return [table(head, rows), "", note if scope.manager is None else "The tasks are given; the manager plans them."]
+    note = note if scope.manager is None else "The tasks are given; the manager plans them."
+    failing = [line for task in scope.tasks if (line := _when_it_fails(task))]
+    return [table(head, rows), "", *([*failing, ""] if failing else []), note]
+
+
+def _when_it_fails(task: "PlannedTask") -> str:
+    """Tell a task's attempts, fallbacks and time, and those of its tools; "" where there are none."""
+    spec = task.task
+    told: list[str] = []
+    if spec.retry is not None:
+        wait = f", {spec.retry.backoff_seconds:g} s before the second" if spec.retry.backoff_seconds else ""
+        told.append(f"{spec.retry.attempts} attempts{wait}")
+    told += [_way(way) for way in spec.fallback]
+    told += [f"at most {spec.timeout_seconds:g} s in all"] if spec.timeout_seconds is not None else []
+    for use in task.tools:
+        told += [f"{use.name} {use.retry.attempts} times"] if use.retry is not None else []
+        told += [f"{', '.join(other.name for other in use.fallback)} for {use.name}"] if use.fallback else []
+    return f"{task.name}, when it fails: {'; '.join(told)}" if told else ""
+
+
+def _way(way: "FallbackSpec") -> str:
+    if way.agent is not None or way.model is not None:
+        return f"agent {way.agent}" if way.agent is not None else f"model {way.model}"
+    named = {"skip": "skipped", "ask": "a person is asked", "stop": "the run fails"}
+    return named[way.act] if way.act is not None else "a fixed text"
 
 
 def _patterns(task: Any) -> str:

@@ -137,7 +137,8 @@ def _told(found: dict[str, Any]) -> str:
     for task in found["tasks"]:
         if not task["same"]:
             at = f" at {task['at']}" if task["at"] else ""
-            lines += [f"{task['task']}: {task['what']} differs{at}", f"  a  {task['a']}", f"  b  {task['b']}"]
+            a, b = (task[side] if task[side] is not None else "–" for side in ("a", "b"))
+            lines += [f"{task['task']}: {task['what']} differs{at}", f"  a  {a}", f"  b  {b}"]
     lines.append(f"{found['equal']} tasks are equal, {found['different']} differ")
     lines.append(f"the results are {'the same' if found['result']['same'] else 'not the same'}")
     return "\n".join(lines)

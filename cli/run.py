@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runs.control import Runner
     from runs.questions import Question
     from runs.settling import Outcome
+    from runs.store import RunRow
 
 _EXITS = {
     "succeeded": 0,
@@ -76,22 +77,33 @@ def run(
     make_state_folder(settings)
     with open_runner(here) as runner:
         if detach:
-            raise typer.Exit(_enqueue(runner, plan, run_id, as_json))
+            raise typer.Exit(_enqueue(runner, plan, run_id, here.quiet, as_json))
         raise typer.Exit(_start_or_go_on(runner, here, plan, run_id, as_json))
 
 
-def _enqueue(runner: "Runner", plan: "Plan", run_id: str, as_json: bool) -> int:
+def _enqueue(runner: "Runner", plan: "Plan", run_id: str, quiet: bool, as_json: bool) -> int:
+    """Queue the run, or name the one that has this id; so that whoever is not sure may ask again."""
     from runs.origin import started_by
+    from runs.report import current_state
 
-    queued = runner.enqueue(plan, run_id or None, origin={"by": started_by()})
-    if as_json:
-        print_json({"run_id": queued, "status": "queued"})
+    stored = _find_same(runner, plan, run_id)
+    if stored is not None:
+        queued, state = stored.run_id, current_state(stored, runner.folder(stored.run_id))
+        said = f"run {queued} is {state} already"
     else:
-        result(queued)
+        queued, state = runner.enqueue(plan, run_id or None, origin={"by": started_by()}), "queued"
+        said = "queued; `muster serve` or `muster worker` executes it"
+    if as_json:
+        print_json({"run_id": queued, "status": state})
+        return 0
+    result(queued)
+    if not quiet:
+        say(said)
     return 0
 
 
-def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, as_json: bool) -> int:
+def _find_same(runner: "Runner", plan: "Plan", run_id: str) -> "RunRow | None":
+    """Return the run that has this id; None when there is none. Raises: UsageError when it is another one."""
     from runs.ids import check_run_id
 
     row = runner.store.find(check_run_id(run_id)) if run_id else None
@@ -99,6 +111,12 @@ def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, 
         stored = row.read_plan()
         if (stored.crew, stored.inputs) != (plan.crew, plan.inputs):
             raise UsageError(f"run {run_id} has another crew or other inputs", fix="choose another --id")
+    return row
+
+
+def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, as_json: bool) -> int:
+    row = _find_same(runner, plan, run_id)
+    if row is not None:
         if row.state == "succeeded":
             return show_finished(runner, row.run_id, as_json)
         return go_on(runner, here, row.run_id, None, False, as_json)

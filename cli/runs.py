@@ -78,12 +78,27 @@ def _line(row: "RunRow", state: str) -> tuple[str, ...]:
     return (
         row.run_id,
         row.crew,
-        f"{state} (offline)" if row.offline else state,
+        _told_state(row, state),
         time.strftime("%Y-%m-%d %H:%M", time.localtime(row.created_at)),
         duration(row.worked_seconds) if row.worked_seconds else "–",
         str(spent.input_tokens + spent.output_tokens) if spent.model_calls else "–",
         money(str(spent.usd), unknown=bool(spent.unpriced_calls)),
     )
+
+
+def _told_state(row: "RunRow", state: str) -> str:
+    """Tell a run's state; of a queued one also how long it has waited, or for what."""
+    told = f"{state} (offline)" if row.offline else state
+    if state != "queued":
+        return told
+    from runs.schedules import HELD_UNTIL
+
+    now = time.time()
+    if row.not_before >= HELD_UNTIL:
+        return f"{told} behind the run before"
+    if row.not_before > now:
+        return f"{told}, due in {duration(row.not_before - now)}"
+    return f"{told} for {duration(max(0.0, now - max(row.updated_at, row.not_before)))}"
 
 
 def open_store_if_any(here: Session) -> "tuple[RunStore | None, Path]":
@@ -137,7 +152,7 @@ def show(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> Non
         f"crew     {summary['crew']}",
         f"state    {summary['status']}" + (f": {summary['reason']}" if summary["reason"] else ""),
         f"started  {summary['started_at']}, worked {duration(summary['seconds'])}",
-        "inputs   " + ", ".join(f"{key}={value}" for key, value in summary["inputs"].items()),
+        "inputs   " + (", ".join(f"{key}={value}" for key, value in summary["inputs"].items()) or "–"),
         "models   " + ", ".join(f"{name}: {model}" for name, model in summary["models"].items()),
     ]
     for note in summary["partial"]:
@@ -241,9 +256,9 @@ def _what(step: "Step") -> str:
         case "backoff":
             return _short(f"waited {record['seconds']:g} s: {record['reason']}")
         case "answer":
-            if record["said"] is None:
-                return _short(f"nobody could be asked: {record['prompt']}")
-            return _short("a person accepted it" if not record["said"] else f"a person said: {record['said']}")
+            from runs.questions import tell_answer
+
+            return _short(tell_answer(record))
         case "file":
             return f"wrote {record['path']}" if record["path"] else "kept in the run's folder"
         case "decision":

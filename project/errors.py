@@ -67,6 +67,8 @@ class Stop(BaseException):
 
 _DATABASE_TROUBLE = {
     "disk is full": "the disk is full. Free some space, then `muster runs resume`; what is journaled is kept",
+    # SQLite says so of a disk that has no room for the index of its journal.
+    "disk I/O error": "the disk is full or bad. Free some space, then `muster runs resume`; what is journaled is kept",
     "readonly database": "its file or folder is read-only. Make it writable, or point MUSTER_STATE elsewhere",
     "unable to open database": "its file can't be opened. Make it writable, or point MUSTER_STATE elsewhere",
     "database disk image is malformed": "its file is damaged. Put it aside, or restore it from a copy",

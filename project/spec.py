@@ -302,7 +302,7 @@ class ManagerSpec(Spec):
     review_plan: bool = False
     """True: a person sees and may edit the plan before any of it is run."""
     wait_for_person: bool = False
-    """True: questions and `on_failure: ask` wait in the inbox when nobody is there, instead of being assumed or left out."""
+    """True: when nobody is there, its questions and `on_failure: ask` wait in the inbox."""
     max_subtasks: int = Field(default=12, ge=1, le=50)
     """Most subtasks of a plan."""
     max_attempts: int = Field(default=2, ge=1, le=5)

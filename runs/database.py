@@ -110,11 +110,19 @@ def _open_postgres(address: str) -> sa.Engine:
         with engine.connect():
             pass
     except OperationalError as error:
-        raise AppError(
-            f"the database {url.render_as_string()} does not answer: {first_line(error)}",
-            fix="see that the server is up, and that MUSTER_DATABASE_URL names it",
-        ) from error
+        raise _not_there(url, error) from error
     return engine
+
+
+def _not_there(url: sa.URL, error: OperationalError) -> AppError:
+    said = first_line(error)
+    fix = "see that the server is up, and that MUSTER_DATABASE_URL names it"
+    if any(word in said for word in ("password", "authentication", "role ", "pg_hba")):
+        fix = "give user and password in MUSTER_DATABASE_URL: postgresql://USER:PASSWORD@HOST/NAME"
+    elif "database" in said and "does not exist" in said:
+        fix = f"make it first: createdb {url.database}"
+    shown = url.set(drivername="postgresql").render_as_string()
+    return AppError(f"the database {shown} does not answer: {said}", fix=fix)
 
 
 def is_outage(error: BaseException) -> bool:

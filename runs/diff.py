@@ -9,6 +9,7 @@ from typing import Any, cast
 from crews.planned import Plan
 from runs.journal_rows import JournalRows
 from runs.plan_changes import plan_changes
+from runs.questions import tell_answer
 from runs.report import Step, add_up, cost_of_steps, part_name, parts_of, read_steps, summarise, usage_of
 from runs.store import RunRow
 
@@ -137,7 +138,7 @@ _ESSENCE = {
     "tool": ("tool", "arguments", "result", "refused", "error"),
     "intent": ("arguments", "refused"),
     "verdict": ("passed", "reasons"),
-    "answer": ("said",),
+    "answer": ("said", "rejected"),
     "decision": ("decision", "chosen", "about"),
     "inputs": ("values",),
     "file": ("path", "characters"),
@@ -181,7 +182,7 @@ def _shown(step: Step) -> str:
         case "decision":
             return _line(f"{record['decision']}: {_written(record['chosen'])}")
         case "answer":
-            return _line(f"a person said: {record['said']}" if record["said"] else "accepted, or nobody was asked")
+            return _line(tell_answer(record))
         case _:
             return _line(json.dumps({key: value for key, value in record.items() if key != "kind"}, default=str))
 

@@ -72,8 +72,8 @@ def holder(run_folder: Path) -> int | None:
 def calls_held(run_folder: Path) -> Generator[int]:
     """Note that a call of the run is being made; yield an open file to give to the process that makes it.
 
-    While that process has the file open, the run is nobody else's, also when this one has died: what it began could still
-    happen after a probe, or a person, has said that it did not.
+    While that process has the file open the run is nobody else's, also when this one has died: what it began could
+    still happen after a probe, or a person, has said that it did not.
     """
     run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(run_folder / _CALLS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

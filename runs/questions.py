@@ -1,7 +1,8 @@
 """What a person may be asked while a run is executed, and how each kind of question is answered from a command line."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from project.errors import UsageError
 
@@ -114,6 +115,15 @@ def rejection(kind: str, choices: Sequence[str], reason: str) -> Reply:
         raise UsageError("the reason is empty", fix="--reason TEXT says why")
     said = next((choice for choice in choices if choice.lower() == "no"), reason)
     return Reply(said, rejected=True, reason=reason)
+
+
+def tell_answer(record: Mapping[str, Any]) -> str:
+    """Tell a journaled answer in one line: accepted, rejected with the reason, or what was said."""
+    if record["said"] is None:
+        return f"nobody could be asked: {record['prompt']}"
+    if record.get("rejected"):
+        return f"a person rejected it: {record['reason']}"
+    return f"a person said: {record['said']}" if record["said"] else "a person accepted it"
 
 
 def check_choice(said: str, choices: Sequence[str]) -> str:

@@ -177,8 +177,9 @@ class RunState:
         return functools.reduce(Spent.plus, self.reserved.values(), self.spent)
 
     def tell(self, event: Event) -> None:
-        if self.listener is not None:
-            self.listener(event)
+        listener = self.listener
+        if listener is not None:
+            listener(event)
 
     def note_result(self, path: str, result: dict[str, Any], *, fresh: bool = True) -> None:
         with self.changed:
@@ -207,7 +208,9 @@ def register(run: RunState) -> None:
 
 
 def forget(run_id: str) -> None:
-    _runs.pop(run_id, None)
+    run = _runs.pop(run_id, None)
+    if run is not None:
+        run.listener = None  # what is still under way here was set aside: its news would come after the outcome
 
 
 def running(run_id: str) -> RunState:

@@ -266,8 +266,9 @@ class ToolCalls:
         question = Question(
             self._lane.task,
             f"Did this call of `{tool.name}` happen?",
-            f"{self._lane.agent} called `{tool.name}` ({tool.effect}), {why}. It is not made again without your word.\n"
-            f"{shown}",
+            f"{self._lane.agent} called `{tool.name}` ({tool.effect}); {why}. It is not made again without your word.\n"
+            f"{shown}\n"
+            f"{_HAPPENED}: the agent is told so; {_DID_NOT}: it is made now; {_STOP}: the task fails",
             kind="unknown_outcome",
             choices=(_HAPPENED, _DID_NOT, _STOP),
         )

@@ -85,9 +85,7 @@ def _told(step: Step) -> dict[str, Any] | None:
         case "answer" if "manager/" in step.name:  # the decision after it says what came of it
             return None
         case "answer":
-            said = record["said"]
-            chosen = "accepted" if said == "" else "nobody could be asked" if said is None else str(said)[:200]
-            return _retold("question", chosen, str(record["prompt"]), by="person" if said is not None else "rule")
+            return _answered(record)
         case _:
             return None
 
@@ -95,6 +93,15 @@ def _told(step: Step) -> dict[str, Any] | None:
 def _retold(decision: str, chosen: str, why: str, **more: Any) -> dict[str, Any]:
     usual: dict[str, Any] = {"among": [], "evidence": [], "by": "rule"}
     return {"decision": decision, "chosen": chosen, "why": why, **(usual | more)}
+
+
+def _answered(record: Mapping[str, Any]) -> dict[str, Any]:
+    said, prompt = record["said"], str(record["prompt"])
+    if said is None:
+        return _retold("question", "nobody could be asked", prompt)
+    chosen = f"rejected: {record['reason']}" if record.get("rejected") else said or "accepted"
+    who = [f"answered by {record['by']} at {instant(record['at'])}"] if "by" in record else []
+    return _retold("question", str(chosen)[:200], prompt, by="person", evidence=who)
 
 
 def _gate(record: Mapping[str, Any]) -> dict[str, Any]:

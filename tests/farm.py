@@ -74,13 +74,16 @@ class Farm:
 
     def start(self, project: Path, *arguments: str, **environment: str) -> Process:
         """Start `muster ARGUMENTS` on a project, in the environment as it is now."""
+        return self._launch(["--project", str(project), *arguments], environment)
+
+    def execute(self, code: str, *arguments: str, **environment: str) -> Process:
+        """Start a process that executes `code` with these arguments, as `python -c` does in the checkout's folder."""
+        return self._launch([*arguments], environment, code=code)
+
+    def _launch(self, arguments: list[str], environment: dict[str, str], **more: str) -> Process:
         log = Path(self._folder.name) / f"{len(self._started)}.log"
         log.touch()
-        request = {
-            "arguments": ["--project", str(project), *arguments],
-            "env": {**os.environ, **environment},
-            "log": str(log),
-        }
+        request = {"arguments": arguments, "env": {**os.environ, **environment}, "log": str(log), **more}
         made = Process(self, self.ask(request)["pid"], log)
         self._started.append(made)
         return made
@@ -149,7 +152,10 @@ def _become(request: dict[str, Any], command: Any) -> None:
         os.environ.clear()
         os.environ.update(request["env"])
         sys.argv = ["muster", *request["arguments"]]
-        command()
+        if "code" in request:
+            exec(request["code"], {"__name__": "__main__"})
+        else:
+            command()
         code = 0
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0

@@ -110,7 +110,7 @@ class ScriptedServer:
         """Change settings by name. Raises ValueError for one that does not exist or is wrong."""
         self._in_loop(lambda: self._desk.configure(settings))
 
-    def wait_for(self, condition: Callable[[Json], object], timeout_seconds: float = 10.0) -> Json:
+    def wait_for(self, condition: Callable[[Json], object], timeout_seconds: float = 60.0) -> Json:
         """Return the stats as soon as they meet the condition. Raises TimeoutError."""
         until = time.monotonic() + timeout_seconds
         while not condition(stats := self.stats()):

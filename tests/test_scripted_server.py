@@ -528,7 +528,7 @@ _FILE = Path(__file__).with_name("scripted_server.py")
 
 def _http(port: int, path: str, body: Json | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=5) as reply:
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=60) as reply:
         return json.load(reply)
 
 
@@ -546,7 +546,7 @@ def test_as_a_process_it_tells_its_port_and_is_steered_over_http(tmp_path: Path)
         _http(port, "/_reset", {})
         after = _http(port, "/_stats")
         process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
     assert answer == f"Researcher result for topic-7. Inputs {requests[0]['call']}."
     assert [(one["attempt"], one["outcome"], one["has_key"]) for one in requests] == [
         (1, "500", False),

@@ -128,6 +128,7 @@ def _send_number(control: socket.socket, number: int) -> None:
 
 
 def _leave(code: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked to end while it ends: the keeper kills what takes too long
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()  # type: ignore[attr-defined]  # what the user's modules have registered
         sys.stdout.flush()
@@ -209,7 +210,7 @@ def _descendants(process: int) -> list[int]:
 
 def serve(connection: socket.socket) -> None:
     """Answer requests until the connection closes."""
-    signal.signal(signal.SIGTERM, _time_is_up)
+    signal.signal(signal.SIGTERM, _end_idle)
     known: dict[str, Mapping[Path, bytes]] = {}
     with contextlib.suppress(OSError):  # Muster's process has died
         while (received := _receive(connection)) is not None:
@@ -230,8 +231,21 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], int] | None:
     return None if body is None else (json.loads(body), descriptors[0])
 
 
+def _end_idle(_number: int, _frame: object) -> None:
+    _leave(0)
+
+
 def _time_is_up(_number: int, _frame: object) -> None:
     raise TimeIsUp
+
+
+def _work_off(work: Callable[[], object]) -> object:
+    """Run a project's function, which alone is interrupted by an exception."""
+    signal.signal(signal.SIGTERM, _time_is_up)
+    try:
+        return work()
+    finally:
+        signal.signal(signal.SIGTERM, _end_idle)
 
 
 def _answer(
@@ -243,7 +257,7 @@ def _answer(
             known[request["digest"]] = _read_sources(request["sources"])
         work = _find(request, known[request["digest"]])
         write_frame(connection, {"ready": True})  # the call's time begins now: loading is not the function's
-        return {"result": work()}
+        return {"result": _work_off(work)}
     except TimeIsUp:
         raise
     except BaseException as error:  # user code: whatever it raises, a call to end the process included, is data

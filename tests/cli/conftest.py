@@ -65,7 +65,7 @@ def spawn(lab: Lab, *arguments: str, **environ: str | None) -> "subprocess.Popen
 
 
 def finish(process: "subprocess.Popen[str]") -> Printed:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     return Printed(process.returncode, out, err)
 
 

@@ -78,7 +78,7 @@ def _taken(name: str) -> dict[str, Any]:
     engine.step("one", lambda: {"n": 1})
     if first:
         _told["at_gate"].set()
-        assert _told["gate"].wait(10)
+        assert _told["gate"].wait(60)
     try:
         return engine.step("two", _count)
     finally:
@@ -134,7 +134,7 @@ def test_a_reader_sees_the_same_without_taking_part(running: Engine, tmp_path: P
 def test_a_base_exception_leaves_a_workflow_pending_and_a_resume_replays_its_steps(running: Engine) -> None:
     _told["stop"] = True
     running.start(_stops, "w", "w")
-    assert _told["left"].wait(10)
+    assert _told["left"].wait(60)
     found = running.find("w")
     assert found is not None
     assert active(found)
@@ -152,7 +152,7 @@ def test_a_base_exception_leaves_a_workflow_pending_and_a_resume_replays_its_ste
 def test_an_exception_of_a_step_is_raised_as_it_is_and_not_journaled(running: Engine) -> None:
     _told["broken"] = True
     running.start(_fails, "w", "w")
-    assert _told["left"].wait(10)
+    assert _told["left"].wait(60)
     assert str(_told["error"]) == "disk full"
     assert running.steps("w") == []
     _told["broken"] = False
@@ -242,18 +242,18 @@ def test_the_tables_that_our_look_up_reads_have_its_columns(running: Engine) -> 
 def test_a_workflow_that_is_taken_goes_on_from_its_journal_and_its_old_execution_makes_no_step(running: Engine) -> None:
     _told["gate"], _told["at_gate"] = threading.Event(), threading.Event()
     running.start(_taken, "w", "w")
-    assert _told["at_gate"].wait(10)
+    assert _told["at_gate"].wait(60)
     assert running.resume("w", _mine) == ["w"]
     assert running.result("w") == {"n": 1}
     _told["gate"].set()
-    assert _told["left"].wait(10)
+    assert _told["left"].wait(60)
     assert _told["counted"] == 1
 
 
 def test_a_run_that_is_another_process_s_is_not_taken(running: Engine) -> None:
     _told["stop"] = True
     running.start(_stops, "w", "w")
-    assert _told["left"].wait(10)
+    assert _told["left"].wait(60)
     assert running.resume("w", lambda _connection: False) is None
     assert _told["entered"] == 1
 
@@ -261,7 +261,7 @@ def test_a_run_that_is_another_process_s_is_not_taken(running: Engine) -> None:
 def test_only_workflows_of_this_process_are_set_aside(running: Engine) -> None:
     _told["stop"] = True
     running.start(_stops, "w", "w")
-    assert _told["left"].wait(10)
+    assert _told["left"].wait(60)
     with running.database.begin() as connection:
         connection.exec_driver_sql("update workflow_status set executor_id = 'another'")
     running.park("w")
@@ -276,7 +276,7 @@ def test_a_launched_engine_asks_the_database_for_nothing_by_itself(running: Engi
 
     dbos: Any = _get_dbos_instance()
     for thread in dbos._background_threads:
-        thread.join(15)
+        thread.join(60)
     assert [thread.name for thread in dbos._background_threads if thread.is_alive()] == []
     running.start(_steps, "w", "w")
     assert running.result("w") == {"sum": 3}

@@ -121,7 +121,7 @@ def test_an_answer_that_never_ends_is_given_up_at_the_deadline(server: ScriptedS
     with pytest.raises(ModelError) as caught:
         make(server).ask(user(f"for ever {fault}"), [], 0.5)
     assert caught.value.kind == "timeout"
-    assert time.monotonic() - began < 4  # far from the 600 s of the SDK
+    assert time.monotonic() - began < 30  # far from the 600 s of the SDK
 
 
 def test_many_threads_share_one_provider_and_keep_their_usage_apart(server: ScriptedServer) -> None:

@@ -1,16 +1,29 @@
 """A scripted model server, and one project folder and runner for all tests of a file: closing DBOS takes a second."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from runs import quiet
+from tests.cli.conftest import muster as muster
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.postgres import PostgresServer
 from tests.scripted_server import ScriptedServer
 
-_QUIET = {"latency": "0", "rates": {}, "faults": [], "retry_after_seconds": 0.01, "context_window": 0}
+quiet.prepare(Path(tempfile.gettempdir()) / "muster-tests")  # now, as some files import the parts that they test
+
+_QUIET = {
+    "latency": "0",
+    "rates": {},
+    "faults": [],
+    "retry_after_seconds": 0.01,
+    "context_window": 0,
+    "answer_words": 40,
+}
 
 
 @pytest.fixture(scope="module")

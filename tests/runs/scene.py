@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def note({signature}) -> str:
     """Note a line."""
 {indented}
 '''
+
+
+def until(state: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait until `state` returns something true, and return that."""
+    end = time.monotonic() + seconds
+    while not (found := state()):
+        assert time.monotonic() < end, "it did not come to pass"
+        time.sleep(0.01)
+    return found
 
 
 def effects(path: Path) -> list[str]:

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from runs.database import open_database
 from runs.owners import FileOwners
 from tests.lab import Lab
 from tests.runs.scene import write_project
-from tests.runs.test_deadlines import is_alive, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 LATE = '''
@@ -37,25 +37,28 @@ RUN = """
 import sys
 from pathlib import Path
 from tests.lab import Lab
-Lab(Path(sys.argv[1])).run(run_id="late")
+Lab(Path(sys.argv[1])).run(run_id=sys.argv[2])
 """
 
 
-def killed_in_the_call(lab: Lab, *, keeper_stopped: bool = False) -> tuple[int, int]:
-    """Kill a process in the middle of a run's tool call; return the processes of the keeper and of the call."""
+def killed_in_the_call(lab: Lab, run_id: str, *, keeper_stopped: bool = False) -> int:
+    """Kill a process in the middle of a run's tool call; return the process that keeps its tools' processes."""
     lab.write(tools__pay_py=LATE)
     write_project(lab, {"work": "@call pay {}\n@answer: done"}, {"tools": ["pay"]})
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(lab.root)], cwd=lab.root, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", RUN, str(lab.root), run_id], cwd=lab.root, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
-    file = lab.root / "host"
-    host = int(wait_for(lambda: file.exists() and file.read_text()))
+    file, until = lab.root / "host", time.monotonic() + 30
+    while not file.exists():
+        assert time.monotonic() < until, "the call never began"
+        time.sleep(0.01)
+    host = int(file.read_text())
     keeper = int(Path(f"/proc/{host}/stat").read_text().rpartition(")")[2].split()[1])
     if keeper_stopped:
         os.kill(keeper, signal.SIGSTOP)
     process.kill()
     process.wait()
-    return keeper, host
+    return keeper
 
 
 def owners_of(lab: Lab) -> FileOwners:
@@ -63,21 +66,21 @@ def owners_of(lab: Lab) -> FileOwners:
 
 
 def test_a_call_ends_before_anybody_else_has_the_run(lab: Lab) -> None:
-    _, host = killed_in_the_call(lab)
-    assert owners_of(lab).acquire("late")
+    killed_in_the_call(lab, "late")
+    owners = owners_of(lab)
+    assert owners.acquire("late")
     assert (lab.root / "paid").exists()
-    wait_for(lambda: not is_alive(host))
 
 
 def test_a_call_that_does_not_end_keeps_the_run(lab: Lab) -> None:
-    keeper, _ = killed_in_the_call(lab, keeper_stopped=True)
+    keeper = killed_in_the_call(lab, "later", keeper_stopped=True)
     owners = owners_of(lab)
     try:
-        assert owners.holder("late") == "a tool call that is still to end"
+        assert owners.holder("later") == "a tool call that is still to end"
         assert owners.left_behind(lab.root.name, ()) == []
-        assert not owners.acquire("late")
+        assert not owners.acquire("later")
     finally:
         os.kill(keeper, signal.SIGCONT)
-    assert owners.acquire("late")
+    assert owners.acquire("later")
     assert (lab.root / "paid").exists()
-    assert owners.holder("late") == f"process {os.getpid()}"
+    assert owners.holder("later") == f"process {os.getpid()}"

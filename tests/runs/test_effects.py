@@ -1,7 +1,5 @@
 """What a crash in the middle of a call means: asked of a probe, of a person, told to the agent; nothing happens twice."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from runs.tool_calls import call_key
+from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.crash_points import chosen, copy_run, rewind, rewind_to, step_rows
 from tests.runs.scene import effects, step_names, tool_file, write_project
 from tests.runs.test_tools import DYING
 
-ROOT = Path(__file__).resolve().parents[2]
 CALL = "work/worker/note#1"
 NOTING = """
 with open(os.environ["NOTED"], "a") as file:
@@ -265,15 +263,15 @@ return posted.text
 
 
 def test_a_keyed_call_that_is_made_again_after_kill_9_has_one_effect(
-    lab: Lab, service: _Counting, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, service: _Counting, monkeypatch: pytest.MonkeyPatch, farm: Farm
 ) -> None:
     monkeypatch.setenv("SERVICE", f"http://127.0.0.1:{service.server_port}/notes")
     keyed = tool_file(POSTING, 'effect="send", repeat="keyed"', "text: str, context: ToolContext")
     lab.write(tools__note_py=keyed)
     write_project(lab, {"work": '@call note {"text": "a"}\n@echo'}, {"tools": ["note"]})
     lab.close()
-    died = subprocess.run([sys.executable, "-c", DYING, str(lab.root)], cwd=ROOT, capture_output=True, check=False)
-    assert died.returncode == -9, died.stderr.decode()
+    died = farm.execute(DYING, str(lab.root))
+    assert died.wait() == -9, died.text()
     outcome = lab.resume("dies")
     assert (outcome.status, outcome.output) == ("succeeded", "note 1")
     assert (len(service.posts), len(set(service.posts)), len(service.effects)) == (2, 1, 1)

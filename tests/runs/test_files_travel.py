@@ -3,9 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,10 @@ import pytest
 
 from project.errors import AppError, UsageError
 from project.spec import BudgetSpec
-from tests.lab import APPLICATION, Lab
-from tests.runs.scene import model_spec, write_project
+from runs import journal
+from tests.farm import Farm
+from tests.lab import Lab
+from tests.runs.scene import model_spec, until, write_project
 from tests.scripted_server import ScriptedServer
 
 STOP, GO = BudgetSpec(max_tool_calls=3), BudgetSpec(max_tool_calls=50, max_model_calls=50)
@@ -164,8 +163,15 @@ def shared(machines: Machines) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-@pytest.mark.usefixtures("any_place")
-@pytest.mark.parametrize(("budget", "words"), [(STOP, 250_000), (LATE, 40)], ids=["early", "late"])
+@pytest.fixture
+def small_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put parts of records into files that are not large enough for that otherwise."""
+    monkeypatch.setattr(journal, "_RECORD_LIMIT", 20_000)
+    monkeypatch.setattr(journal, "_PART_LIMIT", 2_000)
+
+
+@pytest.mark.usefixtures("any_place", "small_records")
+@pytest.mark.parametrize(("budget", "words"), [(STOP, 5_000), (LATE, 40)], ids=["early", "late"])
 def test_another_machine_finishes_a_run_with_the_same_bytes(
     machines: Machines, server: ScriptedServer, budget: BudgetSpec, words: int
 ) -> None:
@@ -209,21 +215,16 @@ def test_a_machine_that_never_executed_a_run_shows_it(
     assert "whole/outputs/gather.md" in shared(machines)
 
 
-def test_a_run_whose_machine_is_killed_in_a_call_goes_on_elsewhere(machines: Machines) -> None:
+def test_a_run_whose_machine_is_killed_in_a_call_goes_on_elsewhere(machines: Machines, farm: Farm) -> None:
     work = (
         '@call note {"name": "a.txt", "text": "one"}\n@call wait_here\n@call open_file {"path": "{documents}/sun.md"}'
     )
     machines.write({"work": f"{work}\n@echo"}, ["note", "wait_here", "open_file"])
     (machines.a.root.parent / "block").touch()
-    command = [sys.executable, str(APPLICATION / "main.py"), "run", "default", "--id", "killed"]
-    process = subprocess.Popen(
-        [*command, "-i", f"documents={machines.documents}"], cwd=machines.a.root, stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + 60
-    while not (machines.a.root.parent / "blocked").exists() and time.monotonic() < until:
-        time.sleep(0.01)  # until the state is there
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process = farm.start(machines.a.root, "run", "default", "--id", "killed", "-i", f"documents={machines.documents}")
+    until((machines.a.root.parent / "blocked").exists)
+    process.signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     machines.lose_a()
     outcome = machines.b.resume("killed")
     assert (outcome.status, outcome.output) == (
@@ -317,11 +318,12 @@ def test_another_checkout_of_the_code_is_refused_by_name(machines: Machines) -> 
 # -- a shared place that fails
 
 
+@pytest.mark.usefixtures("small_records")
 @pytest.mark.parametrize("file", ["sent.txt", ""], ids=["of a tool", "of a model"])
 def test_what_was_done_is_not_done_again_when_the_shared_place_fails(
     machines: Machines, server: ScriptedServer, file: str
 ) -> None:
-    server.configure(answer_words=250_000)
+    server.configure(answer_words=5_000)
     call = f'@call lose {{"file": "{file}"}}\n@answer: sent'
     big = {"description": "Tell a long story", "context": ["work"]}
     machines.write({"work": call, "big": big}, ["lose"])
@@ -343,7 +345,7 @@ def test_what_was_done_is_not_done_again_when_the_shared_place_fails(
     assert (machines.folder / "done.txt").read_text() == "done\n"
     assert server.stats()["attempts"] - asked == (2 if file else 0)
     assert machines.a.summary("lost")["usage"]["tool_calls"] == 1
-    assert len(outcome.output) > 1_000_000
+    assert len(outcome.output) > 20_000
 
 
 def test_a_place_in_which_nothing_can_be_put_is_told_before_a_run_starts(machines: Machines) -> None:

@@ -1,7 +1,5 @@
 """The inbox: questions that wait for a person, answered while nobody attends to the run, or from another terminal."""
 
-import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -12,7 +10,8 @@ from runs.database import open_database
 from runs.inbox import Inbox, queue_answered
 from runs.questions import Answer, Question, Reply, approval, rejection
 from runs.store import RunStore
-from tests.lab import APPLICATION, Lab
+from tests.farm import Farm
+from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
 from tests.runs.crash_points import chosen, part
 from tests.runs.scene import said_to_model, write_project
@@ -97,7 +96,7 @@ def test_a_person_at_the_terminal_is_not_asked_what_was_answered_in_the_inbox(la
     assert (asked, part(lab, run_id, "decide")["output"]) == ([], "yes")
 
 
-def test_an_answer_from_another_process_is_taken(lab: Lab) -> None:
+def test_an_answer_from_another_process_is_taken(lab: Lab, farm: Farm) -> None:
     write_person(lab)
     run_id = lab.run().run_id
     script = (
@@ -106,9 +105,8 @@ def test_an_answer_from_another_process_is_taken(lab: Lab) -> None:
         "inbox = Inbox(open_database(load_settings(Path(sys.argv[1]), os.environ)));"
         "print(inbox.answer(inbox.open(sys.argv[2])[0].question_id, 'yes', 'bob@elsewhere'))"
     )
-    command = [sys.executable, "-c", script, str(lab.root), run_id]
-    done = subprocess.run(command, cwd=APPLICATION, capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+    done = farm.execute(script, str(lab.root), run_id)
+    assert (done.wait(), done.text()) == (0, "True\n")
     assert lab.resume(run_id).output == "used"
     assert [record["by"] for record in answers(lab, run_id)] == ["bob@elsewhere"]
 

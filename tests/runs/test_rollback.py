@@ -1,9 +1,6 @@
 """Taking back what a run did: latest first, each once, also when it is killed in the middle; and files half written."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +8,13 @@ import pytest
 
 from runs.half_written import find_half_written
 from runs.rollback import Undone, find_undos, roll_back
+from tests.cli.conftest import Muster
+from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.crash_points import chosen, reasons
 from tests.runs.scene import database, effects, write_project
 from tests.tools.files import folder_of
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOLS = '''
 import os
 import threading
@@ -81,13 +79,6 @@ def take_back(lab: Lab, run_id: str, to: str = "", *, go_on: bool = False) -> Un
     row, folder = lab.runner.find(run_id), lab.runner.folder(run_id)
     undos = find_undos(lab.runner.source(), row, folder, lab.root, to)
     return roll_back(lab.runner.source(), row, folder, lab.root, undos, "tester@here", go_on=go_on)
-
-
-def muster(lab: Lab, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "main.py"), "--project", str(lab.root), "runs", "rollback", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=os.environ | environment
-    )  # fmt: skip
 
 
 def test_calls_are_taken_back_the_latest_first_and_only_once(lab: Lab, noted: Path) -> None:
@@ -155,11 +146,11 @@ def test_a_file_that_somebody_changed_is_left_alone(lab: Lab, noted: Path) -> No
     assert file.read_text() == "mine"
 
 
-def test_the_command_names_what_can_not_be_taken_back_and_wants_force(lab: Lab, noted: Path) -> None:
+def test_the_command_names_what_can_not_be_taken_back_and_wants_force(lab: Lab, noted: Path, muster: Muster) -> None:
     run_id = finished(lab, work='@call post {"text": "a"}\n@call shout {"text": "b"}\n@answer: ok')
     lab.close()
-    listed = muster(lab, run_id, "--dry-run")
-    assert (listed.returncode, listed.stdout.splitlines()) == (
+    listed = muster("runs", "rollback", run_id, "--dry-run")
+    assert (listed.code, listed.out.splitlines()) == (
         0,
         [
             "STEP                 TOOL   TAKEN BACK",
@@ -167,16 +158,16 @@ def test_the_command_names_what_can_not_be_taken_back_and_wants_force(lab: Lab, 
             "work/worker/post#1   post   yes",
         ],
     )
-    refused = muster(lab, run_id)
-    assert refused.returncode == 1
-    assert refused.stderr.endswith(
+    refused = muster("runs", "rollback", run_id)
+    assert refused.code == 1
+    assert refused.err.endswith(
         "1 of 2 calls can't be taken back\n\nhint: --force goes on past them; --dry-run names them\n"
     )
     assert lab.runner.find(run_id).state == "succeeded"
     lab.close()
-    done = muster(lab, run_id, "--force", "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    done = muster("runs", "rollback", run_id, "--force", "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
     assert [(call["step"], call["came"]) for call in told["calls"]] == [
         ("work/worker/shout#2", "left"),
         ("work/worker/post#1", "undone"),
@@ -186,30 +177,27 @@ def test_the_command_names_what_can_not_be_taken_back_and_wants_force(lab: Lab, 
     assert row.reason.startswith("rolled back by ")
 
 
-def test_kill_9_in_the_middle_repeats_none_that_ended(lab: Lab, noted: Path) -> None:
+def test_kill_9_in_the_middle_repeats_none_that_ended(lab: Lab, noted: Path, muster: Muster, farm: Farm) -> None:
     calls = "\n".join(f'@call post {{"text": "{name}"}}' for name in "abc")
     run_id = finished(lab, work=f"{calls}\n@answer: ok")
     lab.close()
-    program = f"import os, sys; os.environ['MAIN'] = str(os.getpid()); sys.argv[1:] = ['--project', {str(lab.root)!r}, "
-    program += f"'runs', 'rollback', {run_id!r}]; sys.path.insert(0, '.'); import main; main.main()"
-    killed = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=os.environ | {"KILL_AT": "b"}, capture_output=True, check=False
-    )
-    assert killed.returncode == -9, killed.stderr.decode()
+    program = "import os, main; os.environ['MAIN'] = str(os.getpid()); main.main()"
+    killed = farm.execute(program, "--project", str(lab.root), "runs", "rollback", run_id, KILL_AT="b")
+    assert killed.wait() == -9, killed.text()
     assert lab.runner.find(run_id).reason.startswith("being rolled back by ")
     lab.close()
-    again = muster(lab, run_id)
-    assert again.returncode == 0, again.stderr
+    again = muster("runs", "rollback", run_id)
+    assert again.code == 0, again.err
     undone = [line.split()[1] for line in effects(noted) if line.startswith("unpost")]
     assert undone == ["c", "b", "b", "a"]  # the one that was under way is made again
-    assert "rolled back" in again.stderr
+    assert "rolled back" in again.err
 
 
-def test_a_task_that_is_not_there_is_named(lab: Lab, noted: Path) -> None:
+def test_a_task_that_is_not_there_is_named(lab: Lab, noted: Path, muster: Muster) -> None:
     run_id = finished(lab, work="@answer: ok")
     lab.close()
-    wrong = muster(lab, run_id, "--to", "nothing")
-    assert (wrong.returncode, wrong.stderr) == (
+    wrong = muster("runs", "rollback", run_id, "--to", "nothing")
+    assert (wrong.code, wrong.err) == (
         1,
         f"run {run_id} has done no task 'nothing'\n\nhint: one of: work\n",
     )

@@ -1,10 +1,7 @@
 """Schedules: what fires and when, once over all processes; what is caught up; what is told; what a crash leaves."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from project.errors import AppError
 from runs.schedules import CLAIM_SECONDS, HELD_UNTIL
 from runs.tables import RUNS
-from tests.lab import APPLICATION
+from tests.farm import Farm
 from tests.runs.timed import DAILY, Enqueuer, Timed, at
 
 _TOLD = "\nnotify:\n  ops: {command: [./tell]}\n"
@@ -346,11 +343,12 @@ timed.tick("2026-11-20 06:00", "2026-11-20 07:00")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_process_killed_around_storing_the_run_loses_nothing_and_doubles_nothing(when: str, tmp_path: Path) -> None:
+def test_a_process_killed_around_storing_the_run_loses_nothing_and_doubles_nothing(
+    when: str, tmp_path: Path, farm: Farm
+) -> None:
     root = tmp_path / "project"
-    environ = {**os.environ, "PYTHONPATH": str(APPLICATION)}
-    killed = subprocess.run([sys.executable, "-c", _DYING, str(root), when], env=environ, cwd=APPLICATION, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = farm.execute(_DYING, str(root), when)
+    assert killed.wait() == -signal.SIGKILL, killed.text()
     timed = Timed(root)
     assert timed.rows() == [("11-20 07:00", "claimed")]
     assert len(timed.runs()) == (when == "after")

@@ -1,18 +1,16 @@
 """Tools in a run: what a model may get wrong about them, what they may do wrong, and what is never done twice."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.scene import crash_after, effects, said_to_model, step_names, tool_file, write_project
 from tests.scripted_server import Reply, ScriptedServer, ToolCall
 
-ROOT = Path(__file__).resolve().parents[2]
 NOTING = 'with open(os.environ["NOTED"], "a") as file:\n    file.write(text + "\\n")\nreturn f"noted {text}"'
 
 
@@ -195,13 +193,13 @@ return "x"
 
 
 def test_a_call_that_may_not_be_made_twice_is_not_made_again_after_a_crash_inside_it(
-    lab: Lab, noted: Path, server: ScriptedServer
+    lab: Lab, noted: Path, server: ScriptedServer, farm: Farm
 ) -> None:
     lab.write(tools__note_py=tool_file(KILLING, ONCE))
     write_work(lab, '@call note {"text": "a"}\n@echo')
     lab.close()
-    died = subprocess.run([sys.executable, "-c", DYING, str(lab.root)], cwd=ROOT, capture_output=True, check=False)
-    assert died.returncode == -9, died.stderr.decode()
+    died = farm.execute(DYING, str(lab.root))
+    assert died.wait() == -9, died.text()
     assert effects(noted) == ["sent"]
     outcome = lab.resume("dies")
     assert (outcome.status, effects(noted)) == ("succeeded", ["sent"])

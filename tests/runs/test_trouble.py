@@ -1,16 +1,14 @@
 """What goes wrong around a run: a full disk, a folder that became read-only, the clock, two processes at once."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
 from runs.rates import Rates
-from tests.lab import APPLICATION, Lab
+from tests.farm import Farm
+from tests.lab import Lab
 from tests.runs.scene import write_project
 from tests.scripted_server import ScriptedServer
 
@@ -50,7 +48,7 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(lab: Lab, server: ScriptedS
     assert server.stats()["attempts"] - made == 3 - journaled
 
 
-def test_the_command_line_says_that_the_disk_is_full(lab: Lab) -> None:
+def test_the_command_line_says_that_the_disk_is_full(lab: Lab, farm: Farm) -> None:
     write_project(lab, THREE, models={"default": {"model": "offline"}})
     lab.run()
     script = (
@@ -65,17 +63,10 @@ def test_the_command_line_says_that_the_disk_is_full(lab: Lab) -> None:
         "database.open_sqlite = small\n"
         "import main; main.main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=lab.root,
-        env={**os.environ, "PYTHONPATH": str(APPLICATION), "MUSTER_PROJECT": str(lab.root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "the disk is full" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = farm.execute(script, MUSTER_PROJECT=str(lab.root))
+    assert done.wait() == 1, done.text()
+    assert "the disk is full" in done.text()
+    assert "Traceback" not in done.text()
 
 
 def test_a_clock_set_back_does_not_block_a_rate_limit(lab: Lab) -> None:
@@ -94,16 +85,14 @@ def test_a_clock_set_back_does_not_block_a_rate_limit(lab: Lab) -> None:
     assert time.time() - began < 30
 
 
-def test_two_processes_that_start_one_run_id_make_one_run(lab: Lab) -> None:
+def test_two_processes_that_start_one_run_id_make_one_run(lab: Lab, farm: Farm) -> None:
     write_project(lab, THREE, models={"default": {"model": "offline"}})
-    command = [sys.executable, str(APPLICATION / "main.py"), "--project", str(lab.root), "run", "default", "--id", "x"]
-    both = [subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
-    ended = [(process.communicate(timeout=120), process.returncode) for process in both]
-    codes = sorted(code for _, code in ended)
-    assert codes in ([0, 0], [0, 1], [0, 2]), ended
-    outputs = {json.loads(out)["output"] for (out, _), code in ended if code == 0}
+    both = [farm.start(lab.root, "run", "default", "--id", "x", "--json") for _ in range(2)]
+    ended = [(process.wait(), process.text()) for process in both]
+    assert sorted(code for code, _ in ended) in ([0, 0], [0, 1], [0, 2]), ended
+    outputs = {json.loads(text)["output"] for code, text in ended if code == 0}
     assert len(outputs) == 1
-    for (_, error), code in ended:
+    for code, text in ended:
         if code != 0:
-            assert b"run x" in error, error
-            assert b"Traceback" not in error
+            assert "run x" in text
+            assert "Traceback" not in text
