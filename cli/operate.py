@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.output import say
-from cli.runs import RUN, open_store
+from cli.output import print_json, say
+from cli.runs import JSON, RUN, open_store
 from cli.session import session
 from project.errors import AppError
 
@@ -20,23 +20,23 @@ _POLL_SECONDS = 0.1
 _TRIES = 10
 
 
-def pause(context: typer.Context, run_id: str = RUN) -> None:
+def pause(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Pause a run: calls under way end, no new one is made. `muster runs resume` goes on with it."""
     store, folder = open_store(session(context))
     want = _Want(
         "pause", "paused", ("queued", "waiting", "interrupted"), "will pause when the calls under way have ended"
     )
-    _operate(store, folder, run_id, want)
+    _operate(store, folder, run_id, want, as_json)
 
 
-def cancel(context: typer.Context, run_id: str = RUN) -> None:
+def cancel(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Cancel a run for good: at once between calls; a call under way is left. What is done stays in the journal."""
     from runs.inbox import Inbox
 
     store, folder = open_store(session(context))
     still = ("queued", "waiting", "interrupted", "failed", "stopped", "paused")
     want = _Want("cancel", "cancelled", still, "will be cancelled as soon as its process sees it")
-    Inbox(store.database).void(_operate(store, folder, run_id, want))
+    Inbox(store.database).void(_operate(store, folder, run_id, want, as_json))
 
 
 class _Want:
@@ -46,8 +46,19 @@ class _Want:
         self.verb, self.state, self.still, self.otherwise = verb, state, still, otherwise
 
 
-def _operate(store: "RunStore", folder: "Path", run_id: str, want: _Want) -> str:
-    """Do what is wanted, whatever the run does meanwhile; return the run's id."""
+def _operate(store: "RunStore", folder: "Path", run_id: str, want: _Want, as_json: bool) -> str:
+    """Do what is wanted, and tell what came of it; return the run's id."""
+    found, told = _do(store, folder, run_id, want)
+    if as_json:
+        row = store.find(found)
+        print_json({"run_id": found, "status": row.state if row is not None else "deleted"})
+    else:
+        say(told)
+    return found
+
+
+def _do(store: "RunStore", folder: "Path", run_id: str, want: _Want) -> tuple[str, str]:
+    """Do what is wanted, whatever the run does meanwhile; return the run's id, and what is to be told."""
     from runs.report import current_state
     from runs.store import find_run
 
@@ -56,13 +67,11 @@ def _operate(store: "RunStore", folder: "Path", run_id: str, want: _Want) -> str
         state = current_state(row, folder / row.run_id)
         if state == "running":
             if store.change(row.run_id, {"wanted": want.verb}, state="running"):
-                _tell_end(store, row, want)
-                return row.run_id
+                return row.run_id, _wait_for_end(store, row, want)
         elif state not in want.still:
             raise AppError(f"run {row.run_id} is {state}: there is nothing to {want.verb}")
         elif _change(store, row, want):
-            say(f"run {row.run_id} {want.state}")
-            return row.run_id
+            return row.run_id, f"run {row.run_id} {want.state}"
     raise AppError(f"run {run_id} changes all the time", fix="try again")
 
 
@@ -77,12 +86,11 @@ def _change(store: "RunStore", row: "RunRow", want: _Want) -> bool:
     return store.change(row.run_id, values, state=row.state, worker=row.worker)
 
 
-def _tell_end(store: "RunStore", row: "RunRow", want: _Want) -> None:
+def _wait_for_end(store: "RunStore", row: "RunRow", want: _Want) -> str:
     until = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < until:
         found = store.find(row.run_id)
         if found is None or found.state != "running":
-            say(f"run {row.run_id} {found.state if found else 'is gone'}")
-            return
+            return f"run {row.run_id} {found.state if found else 'is gone'}"
         time.sleep(_POLL_SECONDS)
-    say(f"run {row.run_id} {want.otherwise}")
+    return f"run {row.run_id} {want.otherwise}"

@@ -34,7 +34,7 @@ def list_schedules(context: typer.Context, as_json: bool = JSON) -> None:
 
 
 @app.command()
-def run(context: typer.Context, name: str = NAME) -> None:
+def run(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> None:
     """Queue a run of a schedule now; `muster serve` or a worker executes it. Prints the run's id."""
     from cli.run import open_runner
     from project.settings import make_state_folder
@@ -48,6 +48,9 @@ def run(context: typer.Context, name: str = NAME) -> None:
 
         scheduler = Scheduler(here.settings(), runner.store, runner.enqueue, tell=say)
         run_id = scheduler.run_by_hand(name, started_by())
+    if as_json:
+        print_json({"run_id": run_id, "status": "queued"})
+        return
     result(run_id)
     if not here.quiet:
         say("queued; `muster serve` or `muster worker` executes it")

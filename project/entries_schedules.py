@@ -276,8 +276,9 @@ def _read_command(node: Node, findings: Findings) -> list[str] | None:
     if node.value is None:
         return None
     if not node.is_list or not node.items:
-        fix = f'write a list: `command: ["{node.value}"]`' if isinstance(node.value, str) else "write a list"
-        findings.wrong(node.here(), f"must be a list, the program first, got {node.got()}", fix)
+        fix = f'write a list: `command: ["{node.value}"]`' if isinstance(node.value, str) else "write `[./notify.sh]`"
+        got = "an empty list" if node.is_list else node.got()
+        findings.wrong(node.here(), f"must be a list, the program first, got {got}", fix)
         return None
     parts = [expect_text(item, findings) for item in node.items]
     return [part for part in parts if part is not None] if None not in parts else None

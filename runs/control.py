@@ -32,6 +32,7 @@ from runs.store import RunRow, RunStore, find_run
 from runs.watching import Watch
 
 _GRACE_SECONDS = 10.0
+_QUIET_SECONDS = 1.0
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 900.0
 
@@ -257,9 +258,11 @@ class Runner:
         """Park the run: no new call is made, those in flight are waited for a little, then given up."""
         execution = self._executions[run_id]
         execution.run.stopping = reason
-        until = time.monotonic() + _GRACE_SECONDS
-        while not execution.run.ended.wait(0.05) and execution.run.in_flight and time.monotonic() < until:
-            pass
+        now = time.monotonic()
+        until, quiet_until = now + _GRACE_SECONDS, now + _QUIET_SECONDS
+        while not execution.run.ended.wait(0.05) and time.monotonic() < min(until, quiet_until):
+            if execution.run.in_flight:
+                quiet_until = time.monotonic() + _QUIET_SECONDS
         return self._settle(execution)
 
     def abandon(self, run_id: str, reason: str) -> Outcome:

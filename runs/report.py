@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -229,14 +230,17 @@ def instant(seconds: float) -> str:
 
 def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]:
     """Return what a run cost by task and by model, as JSON."""
-    steps = [step for step in read_steps(source, row.run_id, folder) if step.kind == "model"]
+    all_steps = read_steps(source, row.run_id, folder)
+    steps = [step for step in all_steps if step.kind == "model"]
+    tools = Counter(part_name(step.task) for step in all_steps if step.kind == "tool")
     spent = add_up(steps)
+    by_task = _grouped(steps, lambda step: part_name(step.task))
     return {
         "run_id": row.run_id,
         "offline": row.offline,
-        "tasks": _grouped(steps, lambda step: part_name(step.task)),
+        "tasks": [{**entry, "tool_calls": tools[entry["name"]]} for entry in by_task],
         "models": _grouped(steps, lambda step: str(step.record["model"])),
-        "usage": usage_of(spent),
+        "usage": usage_of(spent) | {"tool_calls": tools.total()},
         "estimated": any("usage" in step.record and step.record["usage"]["estimated"] for step in steps),
         **cost_of_steps(spent, steps),
     }

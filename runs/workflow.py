@@ -120,7 +120,7 @@ def _stop(run: RunState, where: str, error: BaseException) -> Parked:
         case Exception():
             return _bug(run, where, error)
         case _ if engine.is_lost(error):
-            return Parked("interrupted", "another process has taken the run over")
+            return Parked("interrupted", run.stopping or "another process has taken the run over")
         case _:
             raise error
 

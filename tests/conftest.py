@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.farm import Farm
 from tests.lab import Lab
 
 
@@ -46,3 +47,10 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made = Lab(tmp_path / "project")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def farm() -> Iterator[Farm]:
+    """Starts real `muster` processes, in the environment of the test."""
+    with Farm() as made:
+        yield made

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.cli.conftest import Muster, files_under, finish, spawn
+from tests.farm import Farm
 from tests.lab import APPLICATION, Lab
 from tests.runs.scene import write_project
 from tests.scripted_server import ScriptedServer
@@ -15,10 +16,15 @@ from tests.scripted_server import ScriptedServer
 TWO = {"first": "@answer: one", "second": "@answer: two"}
 
 
-def test_stdout_is_the_result_and_progress_goes_to_stderr(lab: Lab, server: ScriptedServer) -> None:
+def test_stdout_is_the_result_progress_goes_to_stderr_and_nothing_into_the_home_folder(
+    lab: Lab, server: ScriptedServer, tmp_path: Path
+) -> None:
     write_project(lab, TWO)
     lab.models(server.base_url)
-    printed = finish(spawn(lab, "run", "default", "--id", "mine"))
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    printed = finish(spawn(lab, "run", "default", "--id", "mine", HOME=str(home)))
+    assert files_under(home) == []
     assert (printed.code, printed.out) == (0, "two\n"), printed.err
     lines = printed.err.splitlines()
     assert lines[:2] == ["run mine", "model default: openai/scripted (default in models.yaml)"]
@@ -28,14 +34,16 @@ def test_stdout_is_the_result_and_progress_goes_to_stderr(lab: Lab, server: Scri
     assert len(lines) == 4
 
 
-def test_a_killed_run_is_listed_as_interrupted_and_goes_on(lab: Lab, server: ScriptedServer, muster: Muster) -> None:
+def test_a_killed_run_is_listed_as_interrupted_and_goes_on(
+    lab: Lab, server: ScriptedServer, muster: Muster, farm: Farm
+) -> None:
     write_project(lab, TWO)
     lab.models(server.base_url)
     server.configure(slow_seconds=30, faults=[{"fault": "slow", "match": "@answer: two", "attempts": [1]}])
-    process = spawn(lab, "run", "default", "--id", "killed")
+    process = farm.start(lab.root, "run", "default", "--id", "killed")
     server.wait_for(lambda stats: stats["attempts"] == 2, 90)
-    process.send_signal(signal.SIGKILL)
-    finish(process)
+    process.signal(signal.SIGKILL)
+    process.wait()
     listed = json.loads(muster("runs", "list", "--json").out)
     assert [(row["run_id"], row["status"]) for row in listed] == [("killed", "interrupted")]
     resumed = muster("runs", "resume", "killed")
@@ -71,18 +79,6 @@ def test_nobody_reading_on_is_no_error(lab: Lab, server: ScriptedServer) -> None
     assert process.wait(60) == 0, errors
     assert "Traceback" not in errors
     assert lab.summary("unread")["status"] == "succeeded"
-
-
-def test_a_run_needs_no_writable_home_and_writes_nothing_there(
-    lab: Lab, server: ScriptedServer, tmp_path: Path
-) -> None:
-    write_project(lab, TWO)
-    lab.models(server.base_url)
-    home = tmp_path / "home"
-    home.mkdir(mode=0o500)
-    printed = finish(spawn(lab, "run", "default", HOME=str(home)))
-    assert (printed.code, printed.out) == (0, "two\n"), printed.err
-    assert files_under(home) == []
 
 
 def test_a_run_needs_no_home_at_all(lab: Lab, server: ScriptedServer) -> None:

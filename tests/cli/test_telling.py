@@ -12,6 +12,7 @@ from tests.cli.conftest import Muster
 from tests.cli.test_approvals import PERSON, waiting
 from tests.lab import Lab
 from tests.runs.scene import write_project
+from tests.scripted_server import ScriptedServer
 
 
 @pytest.fixture
@@ -128,3 +129,20 @@ def test_doctor_tells_where_the_runs_are(muster: Muster, person: Lab) -> None:
     waiting(person)
     found = {item["what"]: item for item in json.loads(muster("doctor", "--json").out)}
     assert found["database"] == {"what": "database", "ok": True, "detail": f"SQLite: {person.root}/.muster/muster.db"}
+
+
+def test_pausing_and_cancelling_are_json_for_programs(muster: Muster, person: Lab) -> None:
+    waiting(person)
+    for verb, state in (("pause", "paused"), ("cancel", "cancelled")):
+        printed = muster("runs", verb, "asks", "--json")
+        assert (printed.code, printed.err) == (0, "")
+        assert json.loads(printed.out) == {"run_id": "asks", "status": state}
+
+
+def test_costs_count_the_tool_calls_of_a_task(muster: Muster, lab: Lab, server: ScriptedServer) -> None:
+    write_project(lab, {"add": '@call calculator {"expression": "1 + 1"}\n@answer: two'}, {"tools": ["calculator"]})
+    lab.models(server.base_url)
+    assert muster("run", "default", "--id", "sum").code == 0
+    costs = json.loads(muster("runs", "costs", "sum", "--json").out)
+    assert (costs["usage"]["model_calls"], costs["usage"]["tool_calls"]) == (2, 1)
+    assert [(task["name"], task["tool_calls"]) for task in costs["tasks"]] == [("add", 1)]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from runs import quiet
+from runs import journal, quiet
 from tests.cli.conftest import muster as muster
-from tests.farm import Farm
 from tests.lab import Lab
 from tests.postgres import PostgresServer
+from tests.runs.machines import Machines
 from tests.scripted_server import ScriptedServer
 
 quiet.prepare(Path(tempfile.gettempdir()) / "muster-tests")  # now, as some files import the parts that they test
@@ -73,13 +73,6 @@ def model(_model: ScriptedServer, lab: Lab) -> ScriptedServer:
 
 
 @pytest.fixture(scope="session")
-def farm() -> Iterator[Farm]:
-    """Starts real `muster` processes, in the environment of the test."""
-    with Farm() as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A real PostgreSQL server, which a test may stop and start."""
     with PostgresServer() as server:
@@ -92,3 +85,36 @@ def postgres(postgres_server: PostgresServer) -> Iterator[str]:
     address = postgres_server.new_database()
     yield address
     postgres_server.drop(address)
+
+
+# -- files that go with a run
+
+
+@pytest.fixture
+def machines(
+    tmp_path: Path, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Machines]:
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("MUSTER_DATABASE_URL", f"sqlite:///{tmp_path}/runs.db")
+    monkeypatch.setenv("MUSTER_FILES", str(tmp_path / "shared"))
+    made = Machines(tmp_path, server.base_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["folder", "memory", "file"])
+def any_place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    place = {
+        "folder": str(tmp_path / "shared"),
+        "memory": f"memory://muster-{tmp_path.name}",
+        "file": f"file://{tmp_path}/shared/below",
+    }[request.param]
+    monkeypatch.setenv("MUSTER_FILES", place)
+    return place
+
+
+@pytest.fixture
+def small_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put parts of records into files that are not large enough for that otherwise."""
+    monkeypatch.setattr(journal, "_RECORD_LIMIT", 20_000)
+    monkeypatch.setattr(journal, "_PART_LIMIT", 2_000)
