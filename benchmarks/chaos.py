@@ -166,6 +166,8 @@ def trial(lab: Lab, server: Server, number: int, kills: int, rng: random.Random,
     os.environ["CHAOS_EFFECTS"] = str(lab.root / f"undisturbed-{number}.txt")
     in_child(lab, topic, f"calm-{number}", None)
     calm = look(lab, f"calm-{number}")["summary"]
+    if disturbed["usage"] != calm["usage"]:
+        print(f"run-{number}: {disturbed['usage']}, undisturbed {calm['usage']}", file=sys.stderr)
     return {
         "kills": killed,
         "kills_under_way": under_way,

@@ -94,7 +94,7 @@ class Runner:
         run_id = check_run_id(run_id) if run_id else new_run_id(plan.crew)
         now = time.time()
         if run_id in self._executions or not self.owners.acquire(run_id):
-            raise UsageError(f"run {run_id} is under way in another process")
+            raise UsageError(f"run {run_id} is under way in another process", fix=f"`muster runs watch {run_id}`")
         try:
             run = self._assembly.new(run_id, plan, now, listener)
             self._share_inputs(run)
@@ -162,7 +162,8 @@ class Runner:
         """
         run_id = self.find(run_id).run_id
         if run_id in self._executions or not self.owners.acquire(run_id):
-            raise UnderWay(f"run {run_id} is under way in {self.owners.holder(run_id) or 'another process'}")
+            who = self.owners.holder(run_id) or "another process"
+            raise UnderWay(f"run {run_id} is under way in {who}", fix=f"`muster runs watch {run_id}` follows it")
         row = self.find(run_id)
         try:
             run = self._assembly.resumed(row, budget, accept_code_change, listener)
