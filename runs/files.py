@@ -64,11 +64,11 @@ def runs_folder(settings: Settings) -> Path:
     return shared
 
 
-def remove_files(settings: Settings, run_id: str) -> None:
-    """Remove what the shared place holds of a run; nothing where files are not shared. Raises: PlaceError."""
-    folder = runs_folder(settings)
-    if isinstance(folder, RunPath) and folder.place is not None and run_id:
-        folder.place.remove(run_id)
+def remove_files(folder: Path, run_id: str) -> None:
+    """Remove what the shared place of these folders holds of a run; nothing without one. Raises: PlaceError."""
+    place = place_of(folder)
+    if place is not None and run_id:
+        place.remove(run_id)
 
 
 def copy_files(old: Path, new: Path) -> None:

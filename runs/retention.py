@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from project.errors import AppError
 from runs.database import is_sqlite
-from runs.files import place_of
+from runs.files import remove_files
 from runs.journal_rows import JournalRows
 from runs.places import PlaceError
 from runs.store import OVER, RunStore
@@ -221,10 +221,8 @@ def _delete(
 
 def _delete_files(folder: Path, run_id: str, notes: list[str]) -> None:
     shutil.rmtree(folder / run_id, ignore_errors=True)
-    place = place_of(folder)
     try:
-        if place is not None:
-            place.remove(run_id)
+        remove_files(folder, run_id)
     except PlaceError as error:
         notes.append(f"the shared files of run {run_id} could not be deleted: {error}")
 

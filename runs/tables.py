@@ -137,20 +137,28 @@ CALLS = sa.Table(
 def make_tables(database: sa.Engine) -> None:
     """Make the tables and indexes that are not there, and add the columns that those of an older version lack.
 
-    Safe when several processes do it at once.
+    Safe when several processes do it at once. Where nothing is lacking it only reads: commands that look at runs do not
+    wait for one that writes.
     """
+    there = sa.inspect(database)
+    if set(META.tables) <= set(there.get_table_names()) and not _missing(there):
+        return
     with database.begin() as connection:
         if database.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         META.create_all(connection, checkfirst=True)
-        found = {column["name"] for column in sa.inspect(connection).get_columns(RUNS.name)}
-        missing = [column for column in RUNS.columns if column.name not in found]
+        missing = _missing(sa.inspect(connection))
         for column in missing:
             _add(connection, column)
         if missing:
             _name_projects(connection)
+
+
+def _missing(there: sa.Inspector) -> list[sa.Column[Any]]:
+    found = {column["name"] for column in there.get_columns(RUNS.name)}
+    return [column for column in RUNS.columns if column.name not in found]
 
 
 def _name_projects(connection: sa.Connection) -> None:

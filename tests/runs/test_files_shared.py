@@ -158,10 +158,10 @@ def test_removed_files_are_gone_and_those_of_other_runs_are_not(machines: Machin
     settings = machines.a.settings()
     place = getattr(runs_folder(settings), "place")  # noqa: B009
     assert place.keys("one")
-    remove_files(settings, "one")
+    remove_files(runs_folder(settings), "one")
     assert place.keys("one") == []
     assert place.keys("one-more")
-    remove_files(settings, "one")
+    remove_files(runs_folder(settings), "one")
 
 
 @pytest.mark.usefixtures("any_place")

@@ -67,3 +67,13 @@ def test_the_table_of_an_older_version_gets_the_columns_it_lacks(tmp_path: Path)
     assert (row.project, row.queue, row.priority, row.wanted) == (tmp_path.name, "default", 0, "")
     assert row.read_origin() == {}
     RunStore(store.database)  # once more changes nothing
+
+
+def test_looking_at_runs_does_not_wait_for_a_process_that_writes(tmp_path: Path) -> None:
+    database = tmp_path / "muster.db"
+    RunStore(open_sqlite(database))
+    with sqlite3.connect(database, isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert RunStore(open_sqlite(database)).list() == []  # else: the database is locked, after a minute
+        writer.execute("ROLLBACK")
+    writer.close()
