@@ -52,6 +52,7 @@ def plan_crew(
         budget=merge_budgets(find_crew(project, crew_name).budget, budget),
         deadline_seconds=find_crew(project, crew_name).deadline_seconds,
         queue=find_crew(project, crew_name).queue,
+        policy=project.policy,
         code=dict(code or {}),
         project=str(project.root),
         project_digest=project.digest,

@@ -19,6 +19,7 @@ from project.spec import (
     TaskSpec,
     ToolUse,
 )
+from project.spec_policy import PolicySpec
 
 _S = TypeVar("_S", TaskSpec, AgentSpec)
 
@@ -130,6 +131,8 @@ class Plan(CrewPlan):
     """Seconds of the run from its first start; waiting for a person does not count."""
     queue: QueueSpec = QueueSpec()
     """Where the run waits for a worker, where it is queued."""
+    policy: PolicySpec | None = None
+    """What its agents may do. None: it was started before there were policies, and goes on as it began."""
     code: dict[str, str]
     """User tool and guardrail files: path → sha256."""
     project: str

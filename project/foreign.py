@@ -155,7 +155,6 @@ TASK_KEYS: Mapping[str, Foreign] = {
     "allow_crewai_trigger_context": _refused(_PLATFORM, "declare what a trigger would bring as an input of the crew"),
     "security_config": _SECURITY,
     "condition": _refused("YAML names no Python to ask", "write it as `when:`, such as `when: outputs.check.urgent`"),
-    "budget": _later("ceilings of single tasks", "set `budget:` of the crew"),
     **dict.fromkeys(
         (
             "id", "used_tools", "tools_errors", "delegations", "prompt_context", "processed_by_agents", "retry_count",
@@ -228,7 +227,5 @@ MODEL_KEYS: Mapping[str, Foreign] = {
     "replay": _later("recorded models"),
 }  # fmt: skip
 
-FILES: Mapping[str, Foreign] = {
-    "policy.yaml": _later("policies", "comment the file out, or remove it"),
-}
+FILES: Mapping[str, Foreign] = {}
 """Files of config/ that a later release reads. With nothing in them but comments they may stand there."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import yaml
+
 from project.checks import Findings, Note
 from project.code import Scan, code_hashes, crewai_tool_names, read_code
 from project.declaration import GuardrailDeclaration, ToolDeclaration
@@ -24,6 +26,7 @@ from project.reader import Node, parse_yaml, read_file
 from project.references import check_crews
 from project.rules import RULES
 from project.spec import AgentSpec, CrewSpec, FieldSpec, ModelSpec, TaskSpec
+from project.spec_policy import PolicySpec
 from project.spec_schedules import ChannelSpec, ScheduleSpec
 
 _T = TypeVar("_T")
@@ -57,6 +60,8 @@ class Project:
     """schedules.yaml: when crews run by themselves."""
     channels: Mapping[str, ChannelSpec]
     """schedules.yaml: ways to tell people, by name."""
+    policy: PolicySpec
+    """policy.yaml: what agents may do; without the file, the defaults."""
     tools: Mapping[str, ToolDeclaration]
     """Built-in tools and the project's own."""
     guardrails: Mapping[str, GuardrailDeclaration]
@@ -157,6 +162,7 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         contracts=contracts,
         schedules=timed.schedules,
         channels=timed.channels,
+        policy=_policy(reading),
         tools=tools.tools,
         guardrails=guardrails.guardrails,
         crewai_tools=crewai_tools,
@@ -273,6 +279,11 @@ def _schedules(names: Names, crews: Collection[str] | None, parts: Parts, readin
     found = read_schedules(tree, names, crews, reading.findings) if tree is not None else Schedules({}, {})
     check_schedules(found, parts, reading.findings)
     return found
+
+
+def _policy(reading: _Reading) -> PolicySpec:
+    path = reading.root / "config" / "policy.yaml"  # to be read as the other files are
+    return PolicySpec.model_validate(yaml.safe_load(path.read_text()) or {}) if path.is_file() else PolicySpec()
 
 
 def _keys(name: str, reading: _Reading) -> list[str] | None:

@@ -161,6 +161,21 @@ class FallbackSpec(Spec):
     """`skip`: go on without an output, marked partial; `ask`: a person gives it; `stop`: the run fails."""
 
 
+class BudgetSpec(Spec):
+    """Ceilings. Unset means no ceiling."""
+
+    max_model_calls: int | None = Field(default=None, ge=0)
+    """Model calls, each attempt counted."""
+    max_tool_calls: int | None = Field(default=None, ge=0)
+    """Tool calls."""
+    max_tokens: int | None = Field(default=None, ge=0)
+    """Input and output tokens of all model calls together."""
+    max_usd: Decimal | None = Field(default=None, ge=0)
+    """US dollars; a call whose price is unknown is refused under it."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Seconds of work; waiting for a person does not count."""
+
+
 class AgentSpec(Spec):
     """One specialist: a role with a model and tools."""
 
@@ -190,6 +205,15 @@ class AgentSpec(Spec):
     """CrewAI's template of the answer part."""
     use_system_prompt: bool = True
     """False: everything goes into the user message, for models without a system role."""
+    autonomy: Literal["supervised", "autonomous"] | None = None
+    """`supervised`: every call that does more than read is asked about, unless a rule of policy.yaml allows it;
+    `autonomous`: the defaults of policy.yaml ask nothing, its rules do. Unset: both do."""
+    clearance: Literal["public", "private"] = "private"
+    """`public`: it is given no private content, neither by tools nor in outputs of others."""
+    budget: BudgetSpec | None = None
+    """Ceilings of the agent within one run, in all its tasks together."""
+    max_tools: int | None = Field(default=None, ge=2, le=200)
+    """Most tools it is offered at once: of more, those that fit the task, and one that finds others. Unset: all."""
     inject_date: bool = False
     """True: the date on which the run was started is added to the task."""
     date_format: str = "%Y-%m-%d"
@@ -241,6 +265,8 @@ class TaskSpec(Spec):
     """Several independent proposals; needs `judge`."""
     judge: JudgeSpec | None = None
     """Who chooses among the candidates."""
+    budget: BudgetSpec | None = None
+    """Ceilings of the whole task, all its attempts and pieces together."""
     retry: RetrySpec | None = None
     """Further attempts at the whole task."""
     fallback: list[FallbackSpec] = []
@@ -264,21 +290,6 @@ class InputSpec(Spec):
     """How the value is read. A relative folder or file on the command line is taken from the current folder."""
     default: str | int | float | None = None
     """Used when nothing is given; a relative folder or file is taken from the project. Unset: the input is required."""
-
-
-class BudgetSpec(Spec):
-    """Ceilings of one run. Unset means no ceiling."""
-
-    max_model_calls: int | None = Field(default=None, ge=0)
-    """Model calls, each attempt counted."""
-    max_tool_calls: int | None = Field(default=None, ge=0)
-    """Tool calls."""
-    max_tokens: int | None = Field(default=None, ge=0)
-    """Input and output tokens of all model calls together."""
-    max_usd: Decimal | None = Field(default=None, ge=0)
-    """US dollars; a call whose price is unknown is refused under it."""
-    max_seconds: float | None = Field(default=None, gt=0)
-    """Seconds of work; waiting for a person does not count."""
 
 
 class QueueSpec(Spec):

@@ -51,6 +51,8 @@ class ScheduleSpec(Spec):
     `skip`, and `queue` with `catch_up: all`."""
     budget: BudgetSpec | None = None
     """Ceilings of each run, in place of the crew's own."""
+    daily_budget: BudgetSpec | None = None
+    """Ceilings of all runs of this schedule in one day of its time zone together."""
     priority: int | None = Field(default=None, ge=-1000, le=1000)
     """Among queued runs the highest is taken first. Unset: the crew's."""
     paused: bool = False

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,8 +22,10 @@ from project.settings import Settings
 from project.spec import BudgetSpec
 from runs.engine import JOURNAL_FORMAT, Engine, unfinished
 from runs.files import bring_files
+from runs.governing import Governor
 from runs.inbox import Inbox
 from runs.input_files import RunPaths, bring_inputs, local_root, store_inputs
+from runs.origin import started_by
 from runs.rates import Rates
 from runs.report import read_steps, spent_in
 from runs.state import Event, RunState
@@ -45,7 +48,8 @@ class Assembly:
 
     def new(self, run_id: str, plan: Plan, now: float, listener: Listener | None = None) -> RunState:
         """Make the state of a run that is to be started or queued. Raises: AppError for what is not to be had."""
-        run = self._state(run_id, plan, plan.budget, self._make_models(plan), now, self.versions, listener)
+        origin = {"by": started_by()}
+        run = self._state(run_id, plan, plan.budget, self._make_models(plan), now, self.versions, listener, origin)
         run.clock.set_deadline(plan.deadline_seconds)
         return run
 
@@ -82,14 +86,17 @@ class Assembly:
         ceilings = merge_budgets(BudgetSpec.model_validate_json(row.budget), budget)
         paths = self._paths(row.run_id, plan)
         models = self._make_models(plan)
-        run = self._state(row.run_id, plan, ceilings, models, row.created_at, versions, listener, paths)
+        origin = row.read_origin()
+        run = self._state(row.run_id, plan, ceilings, models, row.created_at, versions, listener, origin, paths)
         run.resumed = True
         set_clock(run, row, self._engine, found.created_at if found else time.time(), self._database)
         if ended:  # its process died after the end, before that was noted
             run.ended.set()
         run.same_versions = run.same_versions and not accept_code_change
         self._bring_files(run)
-        run.spent, last_step_at = spent_in(self._engine, row.run_id, run.folder)
+        steps = read_steps(self._engine, row.run_id, run.folder)
+        run.governor.remember(steps)
+        run.spent, last_step_at = spent_in(steps)
         lost = max(0.0, last_step_at - row.segment_started_at) if row.state == "running" else 0.0
         run.worked_before = row.worked_seconds + lost
         return run
@@ -113,6 +120,7 @@ class Assembly:
         created_at: float,
         versions: Mapping[str, str],
         listener: Listener | None,
+        origin: Mapping[str, Any],
         paths: RunPaths | None = None,
     ) -> RunState:
         prices = {name: find_price(spec) for name, spec in plan.models.items()}
@@ -129,6 +137,7 @@ class Assembly:
             same_versions=all(versions.get(name) == self.versions[name] for name in ("muster", "crewai")),
             listener=listener,
             paths=paths,
+            governor=Governor(plan.policy, str(origin.get("by", "")), str(origin.get("schedule", ""))),
             rates=self._rates,
             inbox=self._inbox,
             models=models,

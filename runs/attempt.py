@@ -49,7 +49,7 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
     run, planned = unit.run, unit.planned
     tools = tools_for(run, planned.tools)
     offline = run.plan.models[planned.model].model == "offline"
-    lane = Lane(f"{unit.path}/{planned.agent_name}", unit.path, planned.agent_name)
+    lane = lane_of(unit, handed)
     ask = _asker(unit)
     limit = planned.agent.max_execution_time
     guard = Guard(run, lane, planned.model, ask, tools, limit, soft=unit.soft, uses=planned.tools)
@@ -57,7 +57,7 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
     if handed:  # the agents before it have used these lanes
         lane.name += f"~{len(handed) + 1}"
         judge_lane.name += f"~{len(handed) + 1}"
-    delegation = Delegation(unit, guard.act, handed)
+    delegation = Delegation(unit, guard.act, lane, handed)
     judge = Judge(
         unit,
         Guard(run, judge_lane, planned.model, ask, {}, None, soft=unit.soft),
@@ -87,6 +87,15 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
         judge.partial.append(agent.stalled)
         unit.decisions.record("loop", "best answer so far", agent.stalled, among=["go on", "best answer so far"])
     return _finish(unit, judge, offline, lane)
+
+
+def lane_of(unit: Unit, handed: tuple[str, ...] = ()) -> Lane:
+    """Make the lane of a task's agent; `handed` are those who had the task before it."""
+    planned = unit.planned
+    lane = Lane(f"{unit.path}/{planned.agent_name}", unit.path, planned.agent_name, crew=unit.scope.crew)
+    lane.chain = (*unit.chain, *handed)
+    lane.autonomy = planned.agent.autonomy
+    return lane
 
 
 def _asker(unit: Unit) -> AskModel:

@@ -39,13 +39,18 @@ def consult(
     tries: int = _TRIES,
     soft: bool = False,
     expected: str = "Exactly what is asked for, in the form that is asked for.",
+    asked_by: Lane | None = None,
 ) -> _T:
     """Put `request` to `member` until `read` takes the answer; a wrong one goes back with its reasons.
+
+    `asked_by` is the lane of the agent that asks: its rights and what it has read count for the answer's calls.
 
     Raises: Parked when `tries` answers cannot be used; a resume asks again, unless `soft`: then that is a result.
     """
     spec = run.plan.models[member.model]
-    lane = Lane(lane_name, task, member.name)
+    lane = Lane(lane_name, task, member.name, autonomy=member.agent.autonomy)
+    if asked_by is not None:
+        lane.crew, lane.chain, lane.taint = asked_by.crew, (*asked_by.chain, asked_by.agent), asked_by.taint
     limit = member.agent.max_execution_time
     guard = Guard(run, lane, member.model, run.models[member.model].ask, tools or {}, limit, soft=soft, uses=uses)
     taken: list[_T] = []
@@ -77,6 +82,8 @@ def consult(
     )
     asked = TaskSpec(description=request, expected_output=expected)
     build_task(lane_name, asked, agent).execute_sync(context=None, tools=[])
+    if asked_by is not None:
+        asked_by.taint = asked_by.taint.plus(lane.taint)
     return taken[-1]
 
 

@@ -24,6 +24,7 @@ from runs.half_written import find_half_written
 from runs.ids import check_run_id, new_run_id
 from runs.inbox import Inbox
 from runs.leases import Lease
+from runs.origin import started_by
 from runs.owners import LEASE_SECONDS, open_owners
 from runs.report import JournalSource
 from runs.settling import TAKEN_OVER, WANTED, Outcome, Settler
@@ -99,7 +100,8 @@ class Runner:
             run = self._assembly.new(run_id, plan, now, listener)
             self._share_inputs(run)
             self._assembly.take_inputs(run)
-            self._insert(run_id, plan, now, worker=self.owners.worker_id)
+            origin = json.dumps({"by": started_by()})
+            self._insert(run_id, plan, now, worker=self.owners.worker_id, origin=origin)
         except BaseException:
             self.owners.release(run_id)
             raise

@@ -13,6 +13,7 @@ from models.answer import ToolCall
 from project.errors import Stop
 from project.hints import listed
 from runs.consulting import consult, is_offline
+from runs.lanes import Lane
 from runs.toolbox import tools_for
 from runs.unit import Unit
 
@@ -37,6 +38,7 @@ class Delegation:
 
     unit: Unit
     act_itself: Callable[[ToolCall], str]
+    lane: Lane
     handed: tuple[str, ...] = ()
     _asked: int = 0
     _answers: dict[str, str] = field(default_factory=dict[str, str])
@@ -123,6 +125,7 @@ class Delegation:
             uses=member.agent.tools,
             soft=unit.soft,
             expected="A complete, checkable answer.",
+            asked_by=self.lane,
         )
         self._answers[key] = answer
         return answer

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from policy.budget import Spent
-from policy.decide import Allow, Call, Halt, Refuse, decide
+from policy.decide import ALLOWED, Allow, Ask, Call, Halt, Refuse, Taint, decide
 from project.spec import ModelSpec
 from runs import engine
 from runs.clock import Limit
@@ -34,6 +34,16 @@ class Lane:
     """Tools whose latest call failed for good, and why."""
     model: str = ""
     """The model that gave its latest answer: a key of the plan's `models`."""
+    crew: str = ""
+    """The crew in which it works."""
+    chain: tuple[str, ...] = ()
+    """Agents that passed the work on to its agent, the first one first."""
+    taint: Taint = field(default_factory=Taint)
+    """What was read before its next call."""
+    confidence: float | None = None
+    """Least confidence of the outputs that its task builds on."""
+    autonomy: Literal["supervised", "autonomous"] | None = None
+    """How much its agent may do by itself."""
 
 
 class Seam:
@@ -55,15 +65,19 @@ class Seam:
         self,
         call: Call,
         *,
+        step: str = "",
         problems: Sequence[str] = (),
         worst_usd: Decimal | None = None,
         worst_tokens: int = 0,
         price_known: bool = True,
-    ) -> str:
-        """Decide on a call and reserve its worst case: "" when it may be made, else what the model is told.
+        approved: bool = False,
+    ) -> Allow | Refuse | Ask:
+        """Decide on a call and, where it may be made, reserve its worst case. `step` is the name of a tool's call.
 
         Raises: Parked at a ceiling.
         """
+        governor, is_tool = self.run.governor, call.kind == "tool"
+        verdict = governor.verdict(call) if is_tool and call.effect is not None else ALLOWED
         with self.run.lock:
             decision = decide(
                 call,
@@ -74,19 +88,18 @@ class Seam:
                 worst_tokens=worst_tokens,
                 price_known=price_known,
                 argument_problems=problems,
+                out_of_order=governor.out_of_order(call) if is_tool else "",
+                verdict=verdict,
+                approved=approved,
             )
             if isinstance(decision, Allow):
                 worst = Spent(model_calls=1, input_tokens=worst_tokens, usd=worst_usd or Decimal(0))
-                self.run.reserved[self.lane.name] = worst if call.kind == "model" else Spent(tool_calls=1)
-        match decision:
-            case Allow():
-                return ""
-            case Refuse(reason):
-                return reason
-            case Halt(reason):
-                raise Parked("stopped", reason)
-            case _:
-                raise Parked("waiting", decision.question)
+                self.run.reserved[self.lane.name] = Spent(tool_calls=1) if is_tool else worst
+                if is_tool:
+                    governor.begin(step, call)
+        if isinstance(decision, Halt):
+            raise Parked("stopped", decision.reason)
+        return decision
 
     def journaled(self, name: str, body: Callable[[], dict[str, Any]], token: str = "") -> tuple[bool, dict[str, Any]]:
         """Run `body` as a step; return whether it was run now, and the record.

@@ -54,9 +54,8 @@ def read_steps(source: JournalSource, run_id: str, folder: Path) -> list[Step]:
     return sorted(found, key=lambda step: step.started_at)
 
 
-def spent_in(source: JournalSource, run_id: str, folder: Path) -> tuple[Spent, float]:
-    """Add up what a run's journal says was spent, and when its last step ended (seconds since 1970)."""
-    steps = read_steps(source, run_id, folder)
+def spent_in(steps: Sequence[Step]) -> tuple[Spent, float]:
+    """Add up what a run's steps spent, and say when the last one ended (seconds since 1970)."""
     last = max((step.started_at + step.seconds for step in steps), default=0.0)
     return add_up(steps), last
 

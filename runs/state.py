@@ -16,6 +16,7 @@ from policy.budget import Spent
 from project.errors import Stop
 from project.spec import BudgetSpec, PriceSpec
 from runs.clock import Clock
+from runs.governing import Governor
 from runs.inbox import Inbox
 from runs.input_files import RunPaths
 from runs.questions import Question
@@ -70,15 +71,21 @@ class Found:
     arguments: str
     text: str
     effect: str = "read"
+    untrusted: bool = False
+    """Whether anybody may have written the text."""
+    private: bool = False
+    """Whether the text is not for everybody."""
 
 
 def read_found(name: str, record: Mapping[str, Any]) -> Found | None:
     """Return what a tool's step found out; None where the call was refused, failed, or nobody knows its outcome."""
-    if record.get("kind") != "tool" or any(key in record for key in ("refused", "error", "unknown_outcome")):
+    if record.get("kind") != "tool" or any(key in record for key in ("refused", "asks", "error", "unknown_outcome")):
         return None
     arguments = record["arguments"]
     written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return Found(name, record["tool"], written, str(record["result"]), str(record.get("effect", "read")))
+    effect, marks = str(record.get("effect", "read")), ("untrusted", "private")
+    untrusted, private = (bool(record.get(mark)) for mark in marks)
+    return Found(name, record["tool"], written, str(record["result"]), effect, untrusted, private)
 
 
 @dataclass
@@ -101,6 +108,8 @@ class RunState:
     inbox: Inbox | None = None
     """Where questions wait for an answer; None: only a terminal answers."""
     listener: Callable[[Event], None] | None = None
+    governor: Governor = field(default_factory=lambda: Governor(None))
+    """What decides about its tool calls."""
     rates: Rates | None = None
     """What paces calls where a model has a `rate_limit`."""
     models: dict[str, Model] = field(default_factory=dict[str, Model])

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,9 +11,11 @@ from models.answer import ToolCall
 from models.make import clean
 from muster import ToolContext
 from policy.budget import Spent
-from policy.decide import Call
+from policy.decide import Allow, Ask, Call, Principal, Refuse
 from project.fill import map_texts
+from runs.approving import Approval, Rejection, ask_approval, has_lapsed, is_bound
 from runs.asking import ask_person
+from runs.governing import call_places, now, principal_of, taint_of
 from runs.half_written import look_at, written_since
 from runs.journal import digest
 from runs.lanes import Seam
@@ -37,7 +39,7 @@ _HAPPENED, _DID_NOT, _STOP = "it happened", "it did not", "stop"
 @dataclass(frozen=True)
 class _Intent:
     arguments: dict[str, Any] | None
-    refusal: str
+    refusal: Refuse | None
     lost: bool
 
 
@@ -51,6 +53,10 @@ class _Wanted:
     same: str
     key: str
     """Of the tool and its arguments, for `cache`."""
+    step: str
+    """Name of the step that makes it, or that it was to be made in before a person was asked."""
+    approval: Approval | None = None
+    """What a person said of it."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,10 @@ class ToolCalls:
         same = digest(lane.name, "tool", number, lane.history, call.name, call.arguments)
         tool = self._tools.get(call.name)
         name = f"{lane.name}/{call.name if tool else 'unknown_tool'}#{number}" + (f".{attempt}" if attempt > 1 else "")
-        wanted = _Wanted(call, tool, number, same, digest(call.name, _canonical(call.arguments)))
-        record = self._make(name, f"{name}/intent", wanted)
-        if "lost" in record:
-            name, record = self._settle(name, wanted)
+        wanted = _Wanted(call, tool, number, same, digest(call.name, _canonical(call.arguments)), name)
+        name, wanted, record = self._made(name, wanted)
+        self._run.governor.note(wanted.step, record)
+        lane.taint = lane.taint.plus(taint_of(name, record))
         found = read_found(name, record)
         if found is not None:
             self._run.note_found(lane.task, found)
@@ -95,32 +101,63 @@ class ToolCalls:
         lane.history = digest(lane.history, result)
         return result, record
 
+    def _made(self, name: str, wanted: "_Wanted") -> tuple[str, "_Wanted", dict[str, Any]]:
+        """Make the call, with all that lies between: a person is asked, a call that a crash left open is settled.
+
+        Returns the name and the record of the step that ended it, and the call as a person has let it be made.
+        """
+        record, asked = self._make(name, f"{name}/intent", wanted), 0
+        while True:
+            if "lost" in record:
+                name, record = self._settle(name, wanted)
+            elif "asks" in record:
+                asked += 1
+                name, wanted, record = self._approved(wanted, record["asks"], asked)
+            else:
+                return name, wanted, record
+
     def _make(self, name: str, intent_name: str, wanted: "_Wanted") -> dict[str, Any]:
-        """Make the call as the step `name`; one that may not be made twice is announced in a step before it."""
+        """Make the call as the step `name`; one that may not be made twice is announced in a step before it.
+
+        The record says `asks` where a person must approve it first, and `lost` where a crash left it open.
+        """
         once = wanted.tool is not None and wanted.tool.repeat == "once"
         intent = self._intend(intent_name, wanted) if once else None
+        if isinstance(intent, dict):
+            return intent
         _, record = self._seam.journaled(name, lambda: self._execute(wanted, intent))
         self._seam.check(name, record, wanted.same, None)
         return record
 
     def _execute(self, wanted: "_Wanted", intent: "_Intent | None") -> dict[str, Any]:
         call, tool = wanted.call, wanted.tool
-        arguments, refusal = self._permit(wanted) if intent is None else (intent.arguments, intent.refusal)
+        arguments, decision = self._permit(wanted) if intent is None else (intent.arguments, intent.refusal)
         record = self._record(wanted, arguments if arguments is not None else call.arguments)
-        lost = intent is not None and intent.lost and not refusal and wanted.key not in self._done
+        if isinstance(decision, Ask):
+            return record | _asks(decision)
+        refusal = decision
+        lost = intent is not None and intent.lost and refusal is None and wanted.key not in self._done
         if lost and tool is not None and (tool.probe is not None or tool.if_unknown == "ask"):
             return record | _left_open(tool)
         self._seam.spend("call", call.name, Spent(tool_calls=1))
-        if refusal:
-            return record | {"refused": refusal, "seconds": 0.0}
+        if refusal is not None:
+            return record | _refused(refusal)
         assert tool is not None
         assert arguments is not None
-        record |= _effects_of(tool)
+        record |= _effects_of(tool) | _said(wanted.approval)
         if wanted.key in self._done:
             return record | {"result": self._done[wanted.key], "cached": True, "seconds": 0.0}
         if lost:
             return record | {"result": _UNKNOWN_OUTCOME, "unknown_outcome": True, "seconds": 0.0}
+        self._pace(tool)
         return record | self._run_tool(tool, arguments, self._context(wanted))
+
+    def _pace(self, tool: Tool) -> None:
+        """Wait until the tool's rate has room."""
+        rate = self._run.governor.tool(tool.name).rate
+        if rate is not None and self._run.rates is not None:
+            key = f"tool {self._run.project.name} {tool.name}"
+            self._run.rates.wait(key, rate.calls, rate.seconds, self._seam.stop_if_asked)
 
     def _record(self, wanted: "_Wanted", arguments: Any) -> dict[str, Any]:
         return {
@@ -130,26 +167,69 @@ class ToolCalls:
             "tool": wanted.call.name,
             "arguments": arguments,
             "same": wanted.same,
+            "principal": self._principal().to_json(),
         }
 
-    def _permit(self, wanted: "_Wanted") -> tuple[dict[str, Any] | None, str]:
-        """Return the call's arguments and, when it may not be made, what the model is told. Raises: Parked."""
+    def _principal(self) -> Principal:
+        run, lane = self._run, self._lane
+        return principal_of(run.governor, run.run_id, lane.crew, lane.task, lane.agent, lane.chain)
+
+    def _permit(self, wanted: "_Wanted") -> tuple[dict[str, Any] | None, Refuse | Ask | None]:
+        """Return the call's arguments and, when it may not be made now, why. Raises: Parked."""
         self._seam.stop_if_asked()
-        tool = wanted.tool
+        tool, approval = wanted.tool, wanted.approval
         arguments, problems = _read_arguments(wanted.call.arguments)
         if tool is not None and arguments is not None:
             problems = tool.check(arguments)
-        asked = Call(
+        call = self._call(wanted, arguments or {})
+        bound = approval is not None and is_bound(approval, wanted.step, call) and not has_lapsed(approval)
+        decision = self._seam.decide(call, step=wanted.step, problems=problems, approved=bound)
+        return arguments, None if isinstance(decision, Allow) else decision
+
+    def _call(self, wanted: "_Wanted", arguments: dict[str, Any]) -> Call:
+        """Return the call as the policy looks at it. Called inside a step only."""
+        run, lane, tool = self._run, self._lane, wanted.tool
+        return Call(
             "tool",
-            self._run.run_id,
-            self._lane.task,
-            self._lane.agent,
+            run.run_id,
+            lane.task,
+            lane.agent,
             wanted.call.name,
-            arguments or {},
+            arguments,
             cast(Any, tool.effect) if tool else None,
             cast(Any, tool.repeat) if tool else None,
+            principal=self._principal(),
+            taint=lane.taint,
+            given=tuple(str(value) for value in run.plan.inputs.values()),
+            places=call_places(run.paths.all_here(arguments), Path(run.folder, "files")),
+            confidence=lane.confidence,
+            autonomy=lane.autonomy,
+            at=now(),
         )
-        return arguments, self._seam.decide(asked, problems=problems)
+
+    def _approved(self, wanted: "_Wanted", asks: Mapping[str, Any], turn: int) -> tuple[str, "_Wanted", dict[str, Any]]:
+        """Ask a person, and make the call as they let it be made; return as `_made`. Raises: Parked."""
+        base, tool = wanted.step, wanted.tool
+        assert tool is not None
+        arguments, _ = _read_arguments(wanted.call.arguments)
+        call = self._call(wanted, arguments or {})
+        said = ask_approval(self._run, self._lane, f"{base}/approval#{turn}", base, call, tool, asks)
+        name = f"{base}/approved#{turn}"
+        if isinstance(said, Rejection):
+            _, record = self._seam.journaled(name, lambda: self._rejected(wanted, call, said))
+            self._seam.check(name, record, wanted.same, None)
+            return name, wanted, record
+        text = json.dumps(said.arguments, ensure_ascii=False)
+        made = replace(wanted, call=replace(wanted.call, arguments=text), approval=said)
+        made = replace(made, key=digest(wanted.call.name, _canonical(text)))
+        return name, made, self._make(name, f"{name}/intent", made)
+
+    def _rejected(self, wanted: "_Wanted", call: Call, said: Rejection) -> dict[str, Any]:
+        self._seam.spend("call", call.name, Spent(tool_calls=1))
+        told = f"{call.name} was not called: a person has rejected it: {said.reason}"
+        return (
+            self._record(wanted, dict(call.arguments)) | _refused(Refuse(told, "a person")) | {"rejected_by": said.by}
+        )
 
     def _context(self, wanted: "_Wanted") -> ToolContext:
         return ToolContext(
@@ -175,21 +255,28 @@ class ToolCalls:
             made["files"] = files
         return made
 
-    def _intend(self, name: str, wanted: "_Wanted") -> "_Intent":
+    def _intend(self, name: str, wanted: "_Wanted") -> "_Intent | dict[str, Any]":
         """Journal, before a call that may not be made twice, that it is about to be made.
 
         A journaled intent without a journaled call is a call whose outcome nobody knows. All that can stop the call is
-        decided before the intent, so that only a crash comes between the two.
+        decided before the intent, so that only a crash comes between the two. Where a person must approve the call
+        first, the record itself is returned, which says so.
         """
 
         def intend() -> dict[str, Any]:
-            arguments, refusal = self._permit(wanted)
+            arguments, decision = self._permit(wanted)
             found = {"kind": "intent", "task": self._lane.task, "same": wanted.same, "seconds": 0.0}
-            return found | {"arguments": arguments, "refused": refusal}
+            if isinstance(decision, Ask):
+                return found | {"arguments": arguments, "refused": ""} | _asks(decision)
+            refusal = {"refused": decision.reason if decision else "", "rule": decision.rule if decision else ""}
+            return found | {"arguments": arguments} | refusal
 
         fresh, record = self._seam.journaled(name, intend)
         self._seam.check(name, record, wanted.same, None)
-        return _Intent(record["arguments"], record["refused"], lost=not fresh)
+        if "asks" in record:
+            return record
+        refusal = Refuse(record["refused"], record.get("rule", "")) if record["refused"] else None
+        return _Intent(record["arguments"], refusal, lost=not fresh)
 
     # -- a call that a crash left open
 
@@ -210,7 +297,7 @@ class ToolCalls:
             if found is not None:
                 return again, self._conclude(again, wanted, tool, arguments, found)
             record = self._make(again, f"{name}/intent.{turn}", wanted)
-            if "lost" not in record:
+            if "lost" not in record:  # made, or a person must approve it anew
                 return again, record
 
     def _conclude(
@@ -304,8 +391,27 @@ def _left_open(tool: Tool) -> dict[str, Any]:
     return told | {"lost": True, "chosen": chosen, "why": why}
 
 
+def _asks(decision: Ask) -> dict[str, Any]:
+    """Return what makes the record of a call that of one which waits for a person."""
+    asks = {"question": decision.question, "rule": decision.rule, "approval": decision.approval.model_dump(mode="json")}
+    return {"asks": asks, "seconds": 0.0}
+
+
+def _refused(refusal: Refuse) -> dict[str, Any]:
+    return {"refused": refusal.reason, "seconds": 0.0} | ({"rule": refusal.rule} if refusal.rule else {})
+
+
+def _said(approval: Approval | None) -> dict[str, Any]:
+    """Return what a person's approval adds to the record of a call."""
+    if approval is None:
+        return {}
+    return {"approved_by": list(approval.by), "edited": approval.edited, "binding": approval.binding}
+
+
 def _effects_of(tool: Tool) -> dict[str, Any]:
     found: dict[str, Any] = {"effect": tool.effect, "repeat": tool.repeat}
+    found |= {"untrusted": True} if tool.returns == "untrusted" else {}
+    found |= {"private": True} if tool.private else {}
     return found | ({"settings": dict(tool.settings)} if tool.undo is not None and tool.settings else {})
 
 

@@ -12,6 +12,7 @@ from project.errors import AppError
 from project.fill import placeholders_in_settings
 from project.hints import listed
 from project.spec import ToolUse
+from project.spec_policy import ToolPolicySpec
 from runs.state import RunState
 from runs.tool_hosts import warm
 from tools.documents import cited_text
@@ -38,10 +39,17 @@ def tools_for(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
     key = json.dumps([use.model_dump(mode="json") for use in uses])
     if key not in run.tools:
         here = [use.model_copy(update={"settings": run.paths.all_here(use.settings)}) for use in uses]
-        run.tools[key] = load_uses(run.project, here)
+        found = load_uses(run.project, here)
+        run.tools[key] = {name: _declared(tool, run.governor.tool(name)) for name, tool in found.items()}
         if any(tool.home is not None for tool in run.tools[key].values()):
             warm()
     return run.tools[key]
+
+
+def _declared(tool: Tool, said: ToolPolicySpec) -> Tool:
+    """Return a tool as policy.yaml declares it."""
+    names = ("effect", "repeat", "returns", "private")
+    return replace(tool, **{name: value for name in names if (value := getattr(said, name)) is not None})
 
 
 def sources_of(run: RunState, scope: CrewPlan) -> Callable[[str], str | None]:

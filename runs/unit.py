@@ -98,6 +98,8 @@ class Unit:
     """Added to the task's prompt: why an earlier attempt failed, what was handed over."""
     soft: bool = False
     """Whether a failure is a result, because somebody goes on with it."""
+    chain: tuple[str, ...] = ()
+    """Agents that passed the work on, the first one first."""
     lead: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """How a manager wants it attempted; empty outside hierarchical crews."""
 
@@ -134,6 +136,7 @@ def work_of(unit: Unit) -> dict[str, Any]:
         "extra": unit.extra,
         "soft": unit.soft,
         "lead": dict(unit.lead),
+        "chain": list(unit.chain),
     }
     return work | {key: value for key, value in optional.items() if value}
 
@@ -157,6 +160,7 @@ def read_work(run: RunState, path: str, work: Mapping[str, Any], start: Start) -
         extra=work.get("extra", ""),
         soft=work.get("soft", False),
         lead=work.get("lead", {}),
+        chain=tuple(work.get("chain", ())),
     )
 
 

@@ -42,6 +42,10 @@ class Lab:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dedent(text).lstrip("\n"), encoding="utf-8")
 
+    def allow_all(self) -> None:
+        """Let agents do what they like, so that no test of other things is asked about it."""
+        self.write(policy="defaults: {send: allow, spend: allow, execute: allow}\n")
+
     def models(self, base_url: str, **more: Any) -> None:
         """Make the scripted server the default model, without a price."""
         extra = "".join(f"  {key}: {value}\n" for key, value in more.items())

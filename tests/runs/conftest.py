@@ -54,6 +54,7 @@ def lab(_lab: Lab, server: ScriptedServer) -> Lab:
         if path.name != ".muster":
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     _lab.models(server.base_url)
+    _lab.allow_all()
     return _lab
 
 
