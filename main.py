@@ -14,6 +14,7 @@ import typer
 
 from cli import (
     approvals,
+    audit,
     blame,
     check,
     doctor,
@@ -21,6 +22,7 @@ from cli import (
     new,
     operate,
     plan,
+    policy,
     repair,
     rollback,
     run,
@@ -29,7 +31,7 @@ from cli import (
     serve,
     why,
 )
-from cli.output import print_error, result, say
+from cli.output import print_error, result, say, without_secrets
 from cli.session import Session, hoist_globals
 from muster import __version__
 from project.errors import AppError, database_trouble
@@ -88,6 +90,8 @@ runs.app.command("prune")(repair.prune)
 app.add_typer(runs.app, name="runs")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(policy.app, name="policy")
+app.add_typer(audit.app, name="audit")
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -133,8 +137,8 @@ def _keep_traceback() -> str:
     import traceback
 
     file, path = tempfile.mkstemp(prefix="muster-error-", suffix=".txt")
-    with os.fdopen(file, "w") as stream:
-        traceback.print_exc(file=stream)
+    with os.fdopen(file, "w", encoding="utf-8", errors="replace") as stream:
+        stream.write(without_secrets(traceback.format_exc()))
     return path
 
 

@@ -28,6 +28,12 @@ class ToolContext:
     """The run's inputs."""
     idempotency_key: str = ""
     """The same for every attempt of one call, also after a crash."""
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Variables and values that policy.yaml gives this tool, and no other."""
+    domains: tuple[str, ...] | None = None
+    """Domains that policy.yaml lets the tool connect to; None where it names none."""
+    private_addresses: bool = False
+    """Whether it may also connect to this machine and the local network."""
 
     @property
     def headers(self) -> dict[str, str]:

@@ -8,8 +8,9 @@ from crewai.llms.base_llm import BaseLLM
 from crewai.utilities.prompts import Prompts
 from pydantic import PrivateAttr
 
-from agents.loop import Act, Ask, Conversation
+from agents.loop import Act, Ask, Conversation, Source
 from models.answer import Answer
+from models.marks import NOTICE, is_set_apart
 from project.spec import AgentSpec
 
 Judge = Callable[[str], "str | None"]
@@ -60,9 +61,11 @@ class MusterAgent(Agent):
     _act: Act = PrivateAttr()
     _judge: Judge = PrivateAttr()
     _schemas: Sequence[Mapping[str, Any]] = PrivateAttr(default=())
+    _kept_back: Sequence[Mapping[str, Any]] = PrivateAttr(default=())
     _protocol: str = PrivateAttr(default="native")
     _max_output_tokens: int = PrivateAttr(default=0)
     _extra: str = PrivateAttr(default="")
+    _source: Source | None = PrivateAttr(default=None)
     _stalled: str = PrivateAttr(default="")
 
     @property
@@ -78,11 +81,14 @@ class MusterAgent(Agent):
         protocol: str,
         max_output_tokens: int,
         extra: str,
+        kept_back: Sequence[Mapping[str, Any]] = (),
+        source: Source | None = None,
     ) -> None:
         """Give the agent what it works with; not fields of the model, since CrewAI copies and prints those."""
         self._act, self._judge = act, judge
-        self._schemas, self._protocol = schemas, protocol
+        self._schemas, self._kept_back, self._protocol = schemas, kept_back, protocol
         self._max_output_tokens, self._extra = max_output_tokens, extra
+        self._source = source
 
     def execute_task(self, task: Task, context: str | None = None, tools: Any = None) -> str:
         """Work at `task` until the judge accepts the answer; return it.
@@ -90,14 +96,19 @@ class MusterAgent(Agent):
         Raises: AgentFailed; what the guard and the judge raise.
         """
         llm = cast(GuardedLLM, self.llm)
+        opening = self._opening(task, context)
+        told_of_marks = self._source is not None or any(is_set_apart(message["content"]) for message in opening)
         conversation = Conversation(
-            messages=self._opening(task, context),
+            messages=opening,
             tools=self._schemas,
             ask=llm.ask,
             act=self._act,
             protocol=self._protocol,
             window=llm.get_context_window_size(),
             max_output_tokens=self._max_output_tokens,
+            kept_back=self._kept_back,
+            source=self._source or _nowhere,
+            notice=NOTICE if told_of_marks else "",
         )
         while True:
             answer = conversation.run(self.max_iter)
@@ -143,8 +154,14 @@ def build_agent(
     protocol: str = "native",
     max_output_tokens: int = 1024,
     extra: str = "",
+    kept_back: Sequence[Mapping[str, Any]] = (),
+    source: Source | None = None,
 ) -> MusterAgent:
-    """Build the agent of one task. `extra` is added to the end of the task's prompt."""
+    """Build the agent of one task. `extra` is added to the end of the task's prompt.
+
+    `schemas` are the tools it is offered, `kept_back` those that it must find first. `source` names where the latest
+    tool result comes from, if others may have written it; None where no tool returns such text.
+    """
     agent = MusterAgent(
         role=spec.role,
         goal=spec.goal,
@@ -159,5 +176,9 @@ def build_agent(
         prompt_template=spec.prompt_template,
         response_template=spec.response_template,
     )
-    agent.equip(act, judge, schemas, protocol, max_output_tokens, extra)
+    agent.equip(act, judge, schemas, protocol, max_output_tokens, extra, kept_back, source)
     return agent
+
+
+def _nowhere() -> str:
+    return ""

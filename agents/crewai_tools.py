@@ -13,6 +13,7 @@ from crewai.tools import BaseTool
 from crewai.utilities.string_utils import sanitize_tool_name
 from pydantic import ValidationError
 
+from agents.crewai_declared import DECLARED, UNDECLARED, Declared
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
@@ -21,19 +22,6 @@ from tools.registry import builtin_tools_folder
 from tools.tool import Tool
 
 _TIMEOUT_SECONDS = 120.0
-
-# What the well-known ones do; any other counts as the worst: it sends, and must not be done twice.
-_EFFECTS = {
-    "FileReadTool": ("read", "safe"),
-    "DirectoryReadTool": ("read", "safe"),
-    "DirectorySearchTool": ("read", "safe"),
-    "FileWriterTool": ("write", "safe"),
-    "ScrapeWebsiteTool": ("read", "safe"),
-    "ScrapeElementFromWebsiteTool": ("read", "safe"),
-    "SerperDevTool": ("read", "safe"),
-    "WebsiteSearchTool": ("read", "safe"),
-    "ArxivPaperTool": ("read", "safe"),
-}
 
 
 def load_crewai_tool(use: ToolUse, project: Path) -> Tool:
@@ -55,7 +43,7 @@ def load_crewai_tool(use: ToolUse, project: Path) -> Tool:
             raise AppError(f"tool {use.name}: {shown}", fix="give it as a setting of the tool in YAML") from error
         except Exception as error:
             raise AppError(f"tool {use.name} can't be made: {_first_line(error)}") from error
-    return _wrap(use.name, cast(BaseTool, made), project)
+    return _wrap(DECLARED.get(use.name, UNDECLARED), cast(BaseTool, made), project)
 
 
 def find_own_tools(project: Path) -> dict[str, Callable[..., Any]]:
@@ -87,11 +75,10 @@ def make_own_tool(use: ToolUse, make: Callable[..., Any], project: Path) -> Tool
             made: BaseTool = make(**use.settings)
         except Exception as error:
             raise AppError(f"tool {use.name} can't be made: {_first_line(error)}", exit_code=3) from error
-    return _wrap(use.name, made, project)
+    return _wrap(UNDECLARED, made, project)  # also where it is called like one that is known
 
 
-def _wrap(class_name: str, made: BaseTool, project: Path) -> Tool:
-    effect, repeat = _EFFECTS.get(class_name, ("send", "once"))
+def _wrap(declared: Declared, made: BaseTool, project: Path) -> Tool:
     schema: dict[str, Any] = made.args_schema.model_json_schema()
     parameters = {key: schema[key] for key in ("type", "properties", "required", "$defs") if key in schema}
 
@@ -110,13 +97,14 @@ def _wrap(class_name: str, made: BaseTool, project: Path) -> Tool:
         name=sanitize_tool_name(made.name),
         description=made.description,
         parameters=parameters,
-        effect=effect,
-        repeat=repeat,
-        returns="untrusted",
-        private=False,
+        effect=declared.effect,
+        repeat=declared.repeat,
+        returns=declared.returns,
+        private=declared.private,
         timeout_seconds=_TIMEOUT_SECONDS,
         checker=check,
         runner=call,
+        knows_run=False,
     )
 
 

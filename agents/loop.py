@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from agents.tool_choice import FIND_TOOLS, FIND_TOOLS_SCHEMA, find_tools, name_of, tell_found
 from models.answer import Answer, ToolCall, estimate_tokens
+from models.marks import cut_inside, set_apart
 from tools.tool import page, shorten
 
 Ask = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]], Answer]
 Act = Callable[[ToolCall], str]
+Source = Callable[[], str]
+"""Names where the latest tool result comes from, if others may have written it; else ""."""
 
 READ_MORE = "read_more"
 _MAX_COMPLAINTS = 3
@@ -71,15 +75,24 @@ class Conversation:
     protocol: str
     window: int
     max_output_tokens: int
+    kept_back: Sequence[Mapping[str, Any]] = ()
+    """Tools that are offered only after the agent has found them."""
+    source: Source = lambda: ""
+    notice: str = ""
+    """Added to what the agent is told first."""
     stalled: str = ""
     """Why tools were withdrawn before the agent was done; "" when they were not."""
     _results: list[str] = field(default_factory=list[str])
+    _sources: list[str] = field(default_factory=list[str])
     _cut: bool = False
+    _found: set[str] = field(default_factory=set[str])
     _seen: Counter[tuple[str, str, str]] = field(default_factory=Counter[tuple[str, str, str]])
 
     def __post_init__(self) -> None:
+        if self.notice:
+            self._add_to_system(self.notice)
         if self.protocol == "json" and self.tools:
-            listing = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in self.tools)
+            listing = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in self._offered())
             self._add_to_system(_JSON_PROTOCOL + listing)
 
     def run(self, max_steps: int) -> str:
@@ -121,7 +134,10 @@ class Conversation:
         return answer
 
     def _offered(self) -> list[Mapping[str, Any]]:
-        return [*self.tools, _READ_MORE_TOOL] if self._cut and self.tools else list(self.tools)
+        found = [schema for schema in self.kept_back if name_of(schema) in self._found]
+        extra = [FIND_TOOLS_SCHEMA] if self.kept_back else []
+        extra += [_READ_MORE_TOOL] if self._cut and self.tools else []
+        return [*self.tools, *found, *extra]
 
     def _read(self, answer: Answer, last: bool) -> tuple[str, str]:
         """Return the answer's text and what is wrong with it, if anything."""
@@ -163,13 +179,22 @@ class Conversation:
         limit = self._result_limit()
         if call.name == READ_MORE and self._cut:
             return self._read_on(call.arguments, limit)
+        if call.name == FIND_TOOLS and self.kept_back:
+            return self._find(call.arguments)
         result = self.act(call)
         self._results.append(result)
+        self._sources.append(self.source())
         warning = self._note_repeat(call, result)
         if len(result) <= limit:
-            return result + warning
+            return self._apart(result, len(self._results)) + warning
         self._cut = True
-        return shorten(result, limit, f"{READ_MORE}(call={len(self._results)}, start=N)")
+        shown = shorten(result, limit, f"{READ_MORE}(call={len(self._results)}, start=N)")
+        return self._apart(shown, len(self._results))
+
+    def _apart(self, shown: str, number: int) -> str:
+        """Set what is shown of the n-th result apart, where others may have written it."""
+        source = self._sources[number - 1]
+        return set_apart(shown, source) if source else shown
 
     def _note_repeat(self, call: ToolCall, result: str) -> str:
         """Count the same call with the same result; return what the model is told of it."""
@@ -190,7 +215,17 @@ class Conversation:
             result = self._results[number - 1] if number >= 1 else ""
         except (ValueError, TypeError, KeyError, IndexError):
             return f'{READ_MORE} takes {{"call": 1 to {len(self._results)}, "start": a number}}'
-        return page(result, start, limit, f"{READ_MORE}(call={number}, start=N)")
+        return self._apart(page(result, start, limit, f"{READ_MORE}(call={number}, start=N)"), number)
+
+    def _find(self, arguments: str) -> str:
+        """Offer the tools that fit what the agent wants, and tell it which."""
+        try:
+            wanted = str(json.loads(arguments)["wanted"])
+        except (ValueError, TypeError, KeyError):
+            return f'{FIND_TOOLS} takes {{"wanted": "what the tool should do"}}'
+        names = find_tools(self.kept_back, wanted)
+        self._found.update(names)
+        return tell_found([schema for schema in self.kept_back if name_of(schema) in names], self.protocol)
 
     def _result_limit(self) -> int:
         return max(_LEAST_RESULT, self.window * _CHARACTERS_PER_TOKEN // 4)
@@ -205,9 +240,8 @@ class Conversation:
                 return
             content = str(message["content"])
             if len(content) > _STUB * 2:
-                message["content"] = (
-                    f"{content[:_STUB]}\n[the rest, {len(content) - _STUB} characters, left out to make room]"
-                )
+                left = f"[the rest, {len(content) - _STUB} characters, left out to make room]"
+                message["content"] = f"{cut_inside(content, _STUB)}\n{left}"
                 size -= estimate_tokens(content) - _tokens(message)
 
     def _say(self, text: str) -> None:

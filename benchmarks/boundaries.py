@@ -1,6 +1,6 @@
 """kill -9 at every boundary of the journal: before a step, in it, after its effect, after it was written.
 
-    python -m benchmarks.boundaries [--shapes line,probe,lanes,person,boss] [--databases sqlite,postgres] [--stride 1]
+    python -m benchmarks.boundaries [--shapes line,probe,asks,lanes,person,boss] [--databases sqlite,postgres] [--stride 1]
 
 Each shape is a crew with a `safe`, a `keyed` and a `once` tool. It is run once undisturbed, which counts the boundaries
 of all its steps, and those within its tools' calls; then, for each of them, anew: killed there, resumed, questions
@@ -151,7 +151,8 @@ def _answer(place: Place, run_id: str) -> int:
             unknown += 1
             paid = [line for line in place.effects(run_id) if line.startswith("once")]
             said = "it happened" if any(f'"{line[5:]}"' in asked.question.text for line in paid) else "it did not"
-        inbox.answer(asked.question_id, said, "benchmark@here")
+        terms = asked.question.terms
+        inbox.answer(asked.question_id, said, "benchmark@here", terms.binding if terms is not None else "")
     database.dispose()
     return unknown
 

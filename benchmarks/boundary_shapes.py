@@ -104,6 +104,7 @@ def _boss() -> dict[str, Any]:
 SHAPES: dict[str, Callable[[], dict[str, Any]]] = {
     "line": _line,
     "probe": _line,
+    "asks": _line,
     "lanes": _lanes,
     "person": _person,
     "boss": _boss,
@@ -120,6 +121,8 @@ class Place:
         self.lab, self.shape = Lab(folder), shape
         files = {"agents": {"worker": _WORKER}, **SHAPES[shape]()}
         self.lab.write(**{name: json.dumps(value) for name, value in files.items()})
+        if shape != "asks":  # there a person approves each call of `post` and `pay`
+            self.lab.allow_all()
         self.lab.write(tools__effects_py=_TOOLS.replace("PROBE", ", probe=was_paid" if shape == "probe" else ""))
         self.lab.models(base_url)
 

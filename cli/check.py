@@ -25,6 +25,7 @@ def check(
         _count(len(project.tasks), "task"),
         _count(len(project.crews), "crew"),
         _count(len(project.models), "model"),
+        *([_count(len(project.policy.rules), "rule")] if project.policy.rules else []),
     )
     result(f"ok: {', '.join(counts)} in {project.root}")
 

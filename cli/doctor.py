@@ -7,6 +7,7 @@ import shutil
 import socket
 import sqlite3
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,22 @@ def _project(here: Session) -> list[tuple[str, bool, str]]:
         _key(settings.environment),
         _disk(settings.state_folder),
         _database(settings),
+        *_governed(settings.environment),
     ]
+
+
+def _governed(environ: Mapping[str, str]) -> list[tuple[str, bool, str]]:
+    """Tell which keys are set, and what can run code that models write."""
+    keys = {
+        "MUSTER_JOURNAL_KEY": ("the journal is encrypted", "tools that return private content are refused"),
+        "MUSTER_AUDIT_KEY": ("the end of each run is signed", "runs are not signed; `muster audit new-key` makes one"),
+    }
+    found = [(name, True, f"set: {yes}" if environ.get(name) else f"not set: {no}") for name, (yes, no) in keys.items()]
+    there = [
+        name for name, yes in (("monty", find_spec("pydantic_monty")), ("bubblewrap", shutil.which("bwrap"))) if yes
+    ]
+    missing = "none of monty (the extra `sandbox`) and bubblewrap is installed: run_python does not work"
+    return [*found, ("run_python", True, ", ".join(there) if there else missing)]
 
 
 def _database(settings: "Settings") -> tuple[str, bool, str]:

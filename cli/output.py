@@ -3,10 +3,14 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 from project.errors import AppError
+
+if TYPE_CHECKING:
+    from project.secrets import Redactor
+    from project.spec_policy import PolicySpec
 
 
 def print_error(error: AppError) -> None:
@@ -20,16 +24,34 @@ def print_error(error: AppError) -> None:
         say(f"hint: {fix}")
 
 
+def hide_secrets(environment: Mapping[str, str], policy: "PolicySpec | None" = None) -> None:
+    """Keep the secrets of an environment, and of a policy, out of what is printed from now on."""
+    from project.secrets import make_redactor
+
+    _hiding[:] = [make_redactor(environment, policy)]
+
+
+def without_secrets(text: str) -> str:
+    """Return a text as it may be printed, or kept in a file."""
+    if not _hiding:  # no project was read yet
+        hide_secrets(os.environ)
+    return _hiding[0].text(text)
+
+
+_hiding: "list[Redactor]" = []
+
+
 def say(text: str) -> None:
     """Print a line to stderr: progress, hints, questions; never the result. A run goes on when nobody reads it."""
     try:
-        write(sys.stderr, f"{text}\n")
+        write(sys.stderr, f"{without_secrets(text)}\n")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def result(text: str) -> None:
     """Print the result to the process's own stdout, wherever `print` leads just now."""
+    text = _hiding[0].known(text) if _hiding else text  # by value alone: a command may print a new key
     write(sys.__stdout__ or sys.stdout, text if text.endswith("\n") else f"{text}\n")
 
 

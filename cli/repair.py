@@ -18,6 +18,7 @@ from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
     from runs.retention import Deleted
+    from runs.tombstones import Gravedigger
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -161,6 +162,7 @@ def set_(
     as_json: bool = JSON,
 ) -> None:
     """Give the output of a task that is stuck, in your name; `muster runs resume` then goes on from there."""
+    from runs.audit import open_audit
     from runs.origin import started_by
     from runs.store import find_run
 
@@ -171,7 +173,8 @@ def set_(
     with _quietly(here):
         from runs.repair import set_output
 
-        done = set_output(store.database, folder, row, task, text, reason=reason, by=started_by())
+        audit = open_audit(store.database, here.settings())
+        done = set_output(store.database, folder, row, task, text, reason=reason, by=started_by(), audit=audit)
     if as_json:
         print_json(asdict(done))
         return
@@ -201,7 +204,8 @@ def delete(
 
     store, folder = open_store(session(context))
     named = list(dict.fromkeys(find_run(store, run_id).run_id for run_id in run_ids))
-    _tell(delete_runs(store.database, store, folder, named, dry_run=dry_run), as_json)
+    digger = _gravedigger(session(context))
+    _tell(delete_runs(store.database, store, folder, named, dry_run=dry_run, gravedigger=digger), as_json)
 
 
 def prune(
@@ -225,7 +229,16 @@ def prune(
     if store is None:
         _tell(Deleted([], 0, 0, dry_run=dry_run), as_json)
         return
-    _tell(prune(store.database, store, folder, age, most, failed=failed, dry_run=dry_run), as_json)
+    digger = _gravedigger(session(context))
+    _tell(prune(store.database, store, folder, age, most, failed=failed, dry_run=dry_run, gravedigger=digger), as_json)
+
+
+def _gravedigger(here: Session) -> "Gravedigger":
+    from runs.audit import audit_keys
+    from runs.origin import started_by
+    from runs.tombstones import Gravedigger
+
+    return Gravedigger(started_by(), audit_keys(here.settings()))
 
 
 def _seconds(text: str) -> float:

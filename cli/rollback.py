@@ -68,6 +68,8 @@ def _roll_back(here: Session, run_id: str, to: str, force: bool, as_json: bool) 
             came = roll_back(source, row, folder, project, undos, by, go_on=force)
             if not came.failed or force:
                 _set(runner, row, f"rolled back{f' to {to}' if to else ''} by {by}")
+            if runner.audit is not None:
+                runner.audit.append(row.run_id, note={"edit": "rollback", "by": by, "to": to})
         finally:
             runner.owners.release(run_id)
     return _tell(row, undos, came, to, force, as_json)

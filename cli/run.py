@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -16,6 +17,7 @@ from project.errors import UsageError
 
 if TYPE_CHECKING:
     from crews.planned import Plan
+    from policy.budget import Added
     from project.spec import BudgetSpec
     from runs.control import Runner
     from runs.questions import Question
@@ -105,11 +107,12 @@ def _enqueue(runner: "Runner", plan: "Plan", run_id: str, quiet: bool, as_json: 
 def _find_same(runner: "Runner", plan: "Plan", run_id: str) -> "RunRow | None":
     """Return the run that has this id; None when there is none. Raises: UsageError when it is another one."""
     from runs.ids import check_run_id
+    from runs.redaction import clean_plan
 
     row = runner.store.find(check_run_id(run_id)) if run_id else None
     if row is not None:
         stored = row.read_plan()
-        if (stored.crew, stored.inputs) != (plan.crew, plan.inputs):
+        if (stored.crew, stored.inputs) != (plan.crew, clean_plan(plan).inputs):
             raise UsageError(f"run {run_id} has another crew or other inputs", fix="choose another --id")
     return row
 
@@ -125,11 +128,19 @@ def _start_or_go_on(runner: "Runner", here: Session, plan: "Plan", run_id: str, 
     progress = _progress(plan, quiet, here.verbose)
     attended = _at_terminal() and not quiet
     started = runner.start(plan, run_id or None, listener=progress.listen, attended=attended)
-    return _attend_and_finish(runner, started, plan, progress, quiet, as_json)
+    code = _attend_and_finish(runner, started, plan, progress, quiet, as_json)
+    _tell_approvers(runner, here, plan, code)
+    return code
 
 
 def go_on(
-    runner: "Runner", here: Session, run_id: str, budget: "BudgetSpec | None", accept_code_change: bool, as_json: bool
+    runner: "Runner",
+    here: Session,
+    run_id: str,
+    budget: "BudgetSpec | None",
+    accept_code_change: bool,
+    as_json: bool,
+    added: "Added | None" = None,
 ) -> int:
     """Resume a run and attend to it until it ends or parks; return the exit code."""
     quiet = here.quiet or as_json
@@ -137,9 +148,33 @@ def go_on(
     progress = _progress(plan, quiet, here.verbose)
     attended = _at_terminal() and not quiet
     runner.resume(
-        run_id, budget=budget, accept_code_change=accept_code_change, listener=progress.listen, attended=attended
+        run_id,
+        budget=budget,
+        added=added,
+        accept_code_change=accept_code_change,
+        listener=progress.listen,
+        attended=attended,
     )
-    return _attend_and_finish(runner, run_id, plan, progress, quiet, as_json)
+    code = _attend_and_finish(runner, run_id, plan, progress, quiet, as_json)
+    _tell_approvers(runner, here, plan, code)
+    return code
+
+
+def _tell_approvers(runner: "Runner", here: Session, plan: "Plan", code: int) -> None:
+    """Tell the channels of `approvals.notify` that the run waits; a channel that fails is left to `muster serve`."""
+    if code != _EXITS["waiting"] or plan.policy is None or not plan.policy.approvals.notify:
+        return
+    from project.errors import AppError
+    from runs.notify import send_due
+
+    settings = here.settings()
+    try:
+        channels = here.load().channels
+    except AppError as error:
+        say(f"note: nobody was told: {error}")
+        return
+    for line in send_due(runner.database, settings.root, channels, settings.environment, time.time()):
+        say(f"note: {line}")
 
 
 def _attend_and_finish(runner: "Runner", run_id: str, plan: "Plan", progress: Any, quiet: bool, as_json: bool) -> int:
@@ -234,6 +269,8 @@ def finish(runner: "Runner", outcome: "Outcome", as_json: bool, quiet: bool) -> 
             say(f"\n{OFFLINE_WORDS}")
     for warning in outcome.warnings if not quiet else ():
         say(f"note: {warning}")
+    if outcome.status == "stopped" and not quiet:
+        _tell_done(summarise(runner.source(), row, runner.folder(row.run_id)), runner.folder(row.run_id))
     if outcome.status != "succeeded":
         _explain(outcome, quiet)
     return _EXITS[outcome.status]
@@ -245,6 +282,13 @@ def _tell_partial(notes: Sequence[str], quiet: bool) -> None:
         say("\nThe result is partial:")
         for note in notes:
             say(f"- {note}")
+
+
+def _tell_done(summary: Mapping[str, Any], folder: Path) -> None:
+    """Say what a run that stopped has got, and where it lies."""
+    done = list(summary["partial_outputs"])
+    if done:
+        say(f"done: {', '.join(done)}; what they gave lies in {folder / 'outputs'}")
 
 
 def _explain(outcome: "Outcome", quiet: bool) -> None:
@@ -259,11 +303,11 @@ def _explain(outcome: "Outcome", quiet: bool) -> None:
     say(f"run {outcome.run_id} {words[outcome.status]}: {outcome.reason}")
     if outcome.fix:
         say(f"hint: {outcome.fix}")
-    if quiet or outcome.status == "cancelled":
+    if quiet or outcome.status == "cancelled" or (outcome.status == "stopped" and outcome.fix):
         return
     goes_on = {
         "failed": " tries again what failed",
-        "stopped": " with a higher ceiling goes on",
+        "stopped": " goes on, once its ceiling is higher",
         "waiting": " at a terminal asks again",
         "interrupted": " goes on",
         "paused": " goes on",
@@ -337,3 +381,30 @@ def read_budget(
                 raise UsageError(f"--{name.replace('_', '-')} must be > 0, got {value}")
             values[name] = value
     return BudgetSpec(**values) if values else None
+
+
+def read_added(pairs: Sequence[str]) -> "Added | None":
+    """Read what `--add-budget` adds, `usd=0.5` or `usd=0.5,tokens=1000`; None for nothing. Raises: UsageError."""
+    from policy.budget import Added
+
+    found: dict[str, Decimal | int | float] = {}
+    for pair in (part.strip() for text in pairs for part in text.split(",")):
+        name, _, value = pair.partition("=")
+        read = _AMOUNTS.get(name)
+        if read is None:
+            raise UsageError(f"--add-budget takes NAME=AMOUNT, got {pair!r}", fix=f"one of: {', '.join(_AMOUNTS)}")
+        if name in found:
+            raise UsageError(f"--add-budget {name} is given twice")
+        try:
+            found[name] = amount = read(value)
+            fits = 0 < amount < _MOST_ADDED
+        except (ValueError, InvalidOperation):  # the latter for a NaN, too
+            fits = False
+        if not fits:
+            whole = "a whole number" if read is int else "a number"
+            raise UsageError(f"--add-budget {name} takes {whole} > 0, got {value!r}")
+    return Added(**cast(dict[str, Any], found)) if found else None
+
+
+_AMOUNTS = {"usd": Decimal, "tokens": int, "model_calls": int, "tool_calls": int, "seconds": float}
+_MOST_ADDED = 10**15

@@ -1,5 +1,6 @@
 """`muster runs`: list, show, watch, trace, costs and resume."""
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from cli.output import duration, money, print_json, result, say, table
-from cli.run import go_on, open_runner, read_budget
+from cli.run import go_on, open_runner, read_added, read_budget
 from cli.session import Session, session
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from policy.budget import Spent
     from runs.engine import Reader
     from runs.report import Step
     from runs.store import RunRow, RunStore
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at runs and go on with them.", rich_markup_mode=None, invoke_without_command=True)
 
 JSON = typer.Option(False, "--json", help="Print one JSON document.")
+PRIVATE = typer.Option(False, "--private", help="Show private content, too; at a terminal alone.")
 RUN = typer.Argument(..., help="The run's id, or the beginning of it.")
 _WATCH_SECONDS = 0.5
 
@@ -140,10 +145,15 @@ def find_in_journal(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]"
 @app.command()
 def show(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Show a run: its state, its tasks, its result."""
-    from runs.report import summarise
+    from runs.approvals_told import approvals_of
+    from runs.audit import standing
+    from runs.report import read_steps, summarise
 
     row, folder, reader = find_in_journal(session(context), run_id)
     summary = summarise(reader, row, folder)
+    steps = read_steps(reader, row.run_id, folder)
+    summary["approvals"] = approvals_of(steps)
+    summary["audit"] = standing(reader.database, row.run_id, row.created_at, [step.record for step in steps])
     if as_json:
         print_json(summary)
         return
@@ -157,6 +167,8 @@ def show(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> Non
     ]
     for note in summary["partial"]:
         lines.append(f"partial  {_short(note, 200)}")
+    lines += [f"approval {_approval(said)}" for said in summary["approvals"]]
+    lines += _audited(summary["audit"])
     for conflict in summary["conflicts"]:
         lines.append(f"conflict {_short(conflict['text'], 200)} ({conflict['settled'] or 'left open'})")
     if summary["offline"]:
@@ -164,6 +176,21 @@ def show(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> Non
             "offline  the output is a selection of sentences from the sources, not written by a language model"
         )
     result("\n".join([*lines, "", _task_table(summary["tasks"]), "", _outputs(summary)]).rstrip())
+
+
+def _audited(found: dict[str, Any]) -> list[str]:
+    calls = "call" if found["approved"] == 1 else "calls"
+    counts = f"{found['approved']} {calls} approved, {found['refused']} refused"
+    told = [counts] if found["approved"] or found["refused"] else []
+    told += [f"head {found['head'][:12]}, signed {found['signed_at']}"] if found["head"] else []
+    return [f"audit    {'; '.join(told)}"] if told else []
+
+
+def _approval(said: dict[str, Any]) -> str:
+    who, edited = " and ".join(said["by"]), ", with other arguments" if said["edited"] else ""
+    told = {"void": "an answer that does not count", "changed": "arguments changed"}.get(said["state"], said["state"])
+    why = f": {said['reason']}" if said["reason"] else ""
+    return _short(f"{said['tool']}: {told} by {who} at {said['at']}{edited} ({said['rule'] or 'no rule'}){why}", 300)
 
 
 def _task_table(tasks: Sequence[dict[str, Any]]) -> str:
@@ -199,12 +226,12 @@ def _outputs(summary: dict[str, Any]) -> str:
 
 
 @app.command()
-def trace(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
+def trace(context: typer.Context, run_id: str = RUN, private: bool = PRIVATE, as_json: bool = JSON) -> None:
     """Show each step: who, what, how long, what it cost, retries and their reasons."""
     from runs.report import read_steps
 
     row, folder, reader = find_in_journal(session(context), run_id)
-    steps = read_steps(reader, row.run_id, folder)
+    steps = shown_steps(read_steps(reader, row.run_id, folder), private)
     if as_json:
         print_json([_traced(step) for step in steps])
         return
@@ -217,6 +244,18 @@ def trace(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> No
     result(table(("AT (s)", "STEP", "TOOK", "COST", "WHAT"), rows))
     if row.offline:
         say("offline: no language model answered")
+
+
+def shown_steps(steps: "Sequence[Step]", private: bool) -> "Sequence[Step]":
+    """Return steps as they are shown: private content only to who asks for it at a terminal. Raises: UsageError."""
+    from project.errors import UsageError
+    from runs.redaction import without_private
+
+    if not private:
+        return without_private(steps)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("private content is shown at a terminal alone", fix="leave --private out")
+    return steps
 
 
 def _traced(step: "Step") -> dict[str, Any]:
@@ -238,6 +277,8 @@ def _what(step: "Step") -> str:
         error, then = record["error"], record.get("next", "")
         other = f"{then} is asked next; " if then not in ("", record.get("asked")) else ""
         return _short(f"{other}{error['kind']}: {error['message']}")
+    if "asks" in record:
+        return _short(f"{record['arguments']} → a person must approve it: {record['asks']['question']}")
     match step.kind:
         case "model":
             usage = record["usage"]
@@ -281,12 +322,23 @@ def _short(text: str, limit: int = 110) -> str:
 
 
 @app.command()
-def costs(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
-    """Show what a run cost, by task and by model."""
+def costs(
+    context: typer.Context,
+    run_id: str = typer.Argument(
+        "", help="The run's id, or the beginning of it. None: what counts to shared ceilings."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Show what a run cost, by task and by model; without a run, what is used of the ceilings that runs share."""
+    from runs.ledger import Ledger, lost_of
     from runs.report import costs_of
 
+    if not run_id:
+        _print_shared(session(context), as_json)
+        return
     row, folder, reader = find_in_journal(session(context), run_id)
     found = costs_of(reader, row, folder)
+    lost = found["lost"] = lost_of(Ledger(reader.database).of_run(row.run_id))
     if as_json:
         print_json(found)
         return
@@ -306,10 +358,50 @@ def costs(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> No
         result(table((title.upper(), *head[1:]), rows) + "\n")
     whole = money(found["cost_usd"], unknown=found["unpriced_calls"] > 0)
     result(f"in all: {whole}" + ("; token counts are estimates" if found["estimated"] else ""))
+    if lost["calls"]:
+        calls = "call" if lost["calls"] == 1 else "calls"
+        most = f"{lost['tokens']} tokens, {money(lost['cost_usd'])}"
+        result(f"beside that, at most: {most} for {lost['calls']} {calls} whose end nobody knows")
+
+
+def _print_shared(here: Session, as_json: bool) -> None:
+    """Print what runs have used today and in this month of the ceilings that they share."""
+    from runs.ceilings import project_ceilings, schedule_ceilings
+    from runs.ledger import Ledger, Shared
+
+    project = here.load()
+    name = project.root.name
+    shared: list[Shared] = project_ceilings(name, project.policy)
+    for schedule, spec in project.schedules.items():
+        if spec.daily_budget is not None:
+            shared.append(schedule_ceilings(name, schedule, spec.daily_budget, spec.timezone))
+    store, _ = open_store_if_any(here)
+    now = time.time()
+    names = [one.total(now) for one in shared]
+    used = Ledger(store.database).totals(names) if store is not None else {}
+    found = [
+        {"scope": one.scope.name, "ceiling": ceiling, "most": str(most), "used": str(_used(used.get(total), ceiling))}
+        for one, total in zip(shared, names, strict=True)
+        for ceiling, most in one.budget.model_dump(exclude_none=True).items()
+    ]
+    if as_json:
+        print_json(found)
+    elif not found:
+        say("no ceilings are shared: `budgets:` in policy.yaml and `daily_budget:` in schedules.yaml set them")
+    else:
+        rows = [(one["scope"], one["ceiling"], one["used"], one["most"]) for one in found]
+        result(table(("SCOPE", "CEILING", "USED OR RESERVED", "MOST"), rows))
+
+
+def _used(spent: "Spent | None", ceiling: str) -> "Decimal | int | float":
+    if spent is None:
+        return 0
+    name = ceiling.removeprefix("max_")
+    return spent.input_tokens + spent.output_tokens if name == "tokens" else getattr(spent, name)
 
 
 @app.command()
-def watch(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
+def watch(context: typer.Context, run_id: str = RUN, private: bool = PRIVATE, as_json: bool = JSON) -> None:
     """Follow a run under way in another terminal; ends when the run does. With --json, one document a line."""
     import json
 
@@ -323,7 +415,7 @@ def watch(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> No
     seen: set[str] = set()
     while True:
         state = _state_now(store, row.run_id, runs_folder)
-        for step in read_steps(reader, row.run_id, folder):
+        for step in shown_steps(read_steps(reader, row.run_id, folder), private):
             key = f"{step.task} {step.name}"
             if key in seen or step.kind == "join":
                 continue
@@ -358,13 +450,20 @@ def resume(
     max_model_calls: int = typer.Option(-1, "--max-model-calls", help="Most model calls, in all.", show_default=False),
     max_tool_calls: int = typer.Option(-1, "--max-tool-calls", help="Most tool calls, in all.", show_default=False),
     max_seconds: float = typer.Option(-1, "--max-seconds", help="Most seconds of work, in all.", show_default=False),
+    add_budget: list[str] = typer.Option(
+        [],
+        "--add-budget",
+        metavar="NAME=AMOUNT",
+        help="Raise every ceiling of it: usd, tokens, model_calls, tool_calls or seconds. May be repeated.",
+    ),
     accept_code_change: bool = typer.Option(False, "--accept-code-change", help="Go on although user code changed."),
     as_json: bool = JSON,
 ) -> None:
     """Go on with a run that was interrupted, failed, stopped at a ceiling or waits. What is done is not done again."""
     here = session(context)
     budget = read_budget(max_usd, max_tokens, max_model_calls, max_tool_calls, max_seconds)
+    added = read_added(add_budget)
     row, _, reader = find_in_journal(here, run_id)
     reader.close()
     with open_runner(here) as runner:
-        raise typer.Exit(go_on(runner, here, row.run_id, budget, accept_code_change, as_json))
+        raise typer.Exit(go_on(runner, here, row.run_id, budget, accept_code_change, as_json, added))

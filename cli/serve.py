@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 4
 _DRAIN_SECONDS = 30.0
+_TELL_SECONDS = 1.0
 
 WIDTH = typer.Option(_WIDTH, "--runs", min=1, max=256, help="Most runs at once in this process.")
 QUEUES = typer.Option([], "--queue", metavar="NAME", help="Take only runs of this queue. May be repeated.")
@@ -64,6 +65,8 @@ def _work(
 
         tell = _teller(here)
         ticked, ended = _schedules(here, runner, tell, stopped) if schedules else (None, None)
+        if not schedules:
+            _keep_telling(here, runner, tell, stopped)
         crew_worker = Worker(runner, here.project_folder(), width=width, queues=queues, tell=tell, ended=ended)
         what = "fires schedules and executes" if schedules else "executes"
         tell(f"{what} queued runs, {width} at once; Ctrl-C or SIGTERM ends it")
@@ -76,6 +79,26 @@ def _work(
 
         crew_worker.work(stopped, every)
         crew_worker.drain(drain)
+
+
+def _keep_telling(here: Session, runner: "Runner", tell: Callable[[str], None], stopped: threading.Event) -> None:
+    """Tell people, in a thread of its own, what waits to be told, where the project has channels."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from runs.notify import send_due
+
+    settings, channels = here.settings(), here.load().channels
+
+    def work() -> None:
+        while not stopped.wait(_TELL_SECONDS):
+            try:
+                for line in send_due(runner.database, settings.root, channels, settings.environment, time.time()):
+                    tell(line)
+            except SQLAlchemyError as error:  # the notices are still there when the database is
+                tell(f"notices wait: the database does not answer ({type(error).__name__})")
+
+    if channels:
+        threading.Thread(target=work, name="muster-notices", daemon=True).start()
 
 
 def _schedules(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from cli.output import hide_secrets
+
 if TYPE_CHECKING:
     from project.load import Project
     from project.settings import Settings
@@ -35,13 +37,17 @@ class Session:
         """Read the project. Raises: AppError, ConfigErrors (exit 3)."""
         from project.load import load_project
 
-        return load_project(self.project_folder(), APPLICATION / "tools")
+        project = load_project(self.project_folder(), APPLICATION / "tools")
+        hide_secrets(self.settings().environment, project.policy)
+        return project
 
     def settings(self) -> "Settings":
         """Read the settings of the project. Raises: AppError."""
         from project.settings import load_settings
 
-        return load_settings(self.project_folder(), os.environ)
+        settings = load_settings(self.project_folder(), os.environ)
+        hide_secrets(settings.environment)
+        return settings
 
 
 def session(context: typer.Context) -> Session:

@@ -24,18 +24,22 @@ def read_entries(value: Any) -> list[Any]:
     return entries
 
 
-def fill_entry(task: TaskSpec, entry: Any, number: int) -> TaskSpec:
-    """Put an entry and its position, from 1, into the texts of a task."""
+def fill_entry(task: TaskSpec, entry: Any, number: int, told: Any = None) -> TaskSpec:
+    """Put an entry and its position, from 1, into the texts of a task; `told` is the entry as a model is to read it."""
+    told = entry if told is None else told
 
     def filled(text: str) -> str:
         return fill_item(text, entry, number)
 
+    def read(text: str) -> str:
+        return fill_item(text, told, number)
+
     changes: dict[str, Any] = {
-        "description": filled(task.description),
-        "expected_output": filled(task.expected_output),
+        "description": read(task.description),
+        "expected_output": read(task.expected_output),
         "output_file": filled(task.output_file) if task.output_file else None,
         "guardrails": [
-            rule.model_copy(update={"text": filled(rule.text)}) if rule.text else rule for rule in task.guardrails
+            rule.model_copy(update={"text": read(rule.text)}) if rule.text else rule for rule in task.guardrails
         ],
     }
     if task.tools is not None:

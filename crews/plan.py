@@ -1,10 +1,11 @@
 """A project's crew → a plan: order, agents, tools, models and ceilings resolved, placeholders filled."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from crews.input_checks import check_inputs
 from crews.planned import CrewPlan, Member, Plan, PlannedTask, Value, fill_crew
 from models.choose import Choice, choose_model
 from project.conditions import condition_tasks
@@ -37,13 +38,16 @@ def plan_crew(
     model: str | None = None,
     budget: BudgetSpec | None = None,
     code: Mapping[str, str] | None = None,
+    unset: Collection[str] = (),
 ) -> Plan:
-    """Resolve `crew_name` with `inputs` into a plan.
+    """Resolve `crew_name` with `inputs` into a plan; inputs in `unset` hold no value yet, and are not checked.
 
-    Raises: AppError (exit 3) for an unknown crew, model or missing input.
+    Raises: AppError (exit 3) for an unknown crew, model or missing input, and for an input that breaks a guardrail.
     """
     resolver = _Resolver(project, environ, model)
-    scope = fill_crew(resolver.crew(crew_name), inputs)
+    found = resolver.crew(crew_name)
+    check_inputs(found.wanted, inputs, unset)
+    scope = fill_crew(found, inputs)
     return Plan(
         **{name: getattr(scope, name) for name in CrewPlan.model_fields},
         models={name: choice.spec for name, choice in resolver.models.items()},

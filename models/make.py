@@ -18,6 +18,7 @@ from crewai.llms.base_llm import BaseLLM
 from models.answer import Answer, ErrorKind, ModelError, ToolCall, Usage, estimate_tokens
 from models.keys import key_variable
 from project.errors import AppError
+from project.secrets import Redactor
 from project.spec import ModelSpec
 
 # Extras of the distribution, by the provider that needs one.
@@ -329,6 +330,9 @@ def _usage(found: Mapping[str, Any], output: str, messages: Sequence[Mapping[str
     return Usage(prompt, estimate_tokens(output), estimated=True)
 
 
+_MOST_CHARACTERS = 300
+
+
 def _classify(error: Exception, model: Model, timeout_seconds: float) -> ModelError:
     if isinstance(error, ModelError):
         return error
@@ -337,7 +341,7 @@ def _classify(error: Exception, model: Model, timeout_seconds: float) -> ModelEr
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    text = _plain(chain)
+    text = _plain(chain, Redactor([str(getattr(model.provider, "api_key", None) or "")]))
     codes = (getattr(item, "status_code", None) for item in chain)
     status = next((code for code in codes if isinstance(code, int)), 0)
     names = " ".join(type(item).__name__ for item in chain)
@@ -377,13 +381,19 @@ def _kind(status: int, names: str) -> ErrorKind:
     return "bad_response"
 
 
-def _plain(chain: Sequence[BaseException]) -> str:
+def _plain(chain: Sequence[BaseException], redactor: Redactor) -> str:
+    """Tell an error in 300 characters, without the key, and without half words: one may be a half of a secret."""
     for item in chain:
         body = getattr(item, "body", None)
         message: Any = cast(dict[str, Any], body).get("message") if isinstance(body, dict) else None
         if message:
-            return clean(str(message))[:300]
-    return clean(" ".join(str(chain[0]).split()))[:300] or type(chain[0]).__name__
+            return _shortened(redactor.text(clean(str(message))))
+    return _shortened(redactor.text(clean(" ".join(str(chain[0]).split())))) or type(chain[0]).__name__
+
+
+def _shortened(text: str) -> str:
+    cut = text[:_MOST_CHARACTERS]
+    return cut if cut == text or " " not in cut else f"{cut.rpartition(' ')[0]} …"
 
 
 def _overflow_fix(model: Model) -> str:

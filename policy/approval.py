@@ -13,7 +13,12 @@ def binding(step: str, call: Call, arguments: Mapping[str, Any] | None = None) -
 
     `arguments` stand in place of the call's own where a person has edited them.
     """
-    shown = {
+    return hash_of(bound_call(step, call, arguments))
+
+
+def bound_call(step: str, call: Call, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what is hashed of a call, as JSON."""
+    return {
         "run": call.run,
         "step": step,
         "task": call.task,
@@ -23,4 +28,8 @@ def binding(step: str, call: Call, arguments: Mapping[str, Any] | None = None) -
         "effect": call.effect,
         "arguments": dict(call.arguments if arguments is None else arguments),
     }
-    return hashlib.sha256(json.dumps(shown, sort_keys=True, ensure_ascii=True, default=str).encode()).hexdigest()
+
+
+def hash_of(bound: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what `bound_call` returned, also after it was stored as JSON."""
+    return hashlib.sha256(json.dumps(bound, sort_keys=True, ensure_ascii=True, default=str).encode()).hexdigest()

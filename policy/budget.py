@@ -1,9 +1,9 @@
-"""Ceilings of a run: what is used up, and whether the next call fits."""
+"""Ceilings: what is used up, whether the next call fits, and what a person adds so that a run can go on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from decimal import ROUND_UP, Context, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_UP, Context, Decimal, InvalidOperation
 from typing import Literal, cast
 
 from project.spec import BudgetSpec
@@ -73,6 +73,144 @@ class Spent:
         )
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What a ceiling is for, in the words of messages."""
+
+    name: str = ""
+    """Such as `task research`; "" is the run itself."""
+    where: str = ""
+    """Where its ceilings stand, such as `budget:` of a task in tasks.yaml; "": those of a run."""
+
+    def ceiling(self, name: str) -> str:
+        """Name one of its ceilings."""
+        return f"{name} of {self.name}" if self.name else name
+
+    def how(self, ceiling_name: str) -> str:
+        """Say how one of its ceilings is raised."""
+        own = f"--{ceiling_name.replace('_', '-')} or `budget:` in crews.yaml"
+        return f"raise it with {self.where or own}"
+
+
+RUN = Scope()
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The ceilings of one scope, and what counts under them."""
+
+    scope: Scope
+    spent: Spent
+    budget: BudgetSpec
+
+
+@dataclass(frozen=True)
+class Added:
+    """What people have added to every ceiling that applies to a run, so that it can go on. Never negative."""
+
+    usd: Decimal = Decimal(0)
+    tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    seconds: float = 0.0
+
+    def plus(self, other: "Added") -> "Added":
+        """Return both together."""
+        return Added(
+            self.usd + other.usd,
+            self.tokens + other.tokens,
+            self.model_calls + other.model_calls,
+            self.tool_calls + other.tool_calls,
+            self.seconds + other.seconds,
+        )
+
+    def to(self, budget: BudgetSpec) -> BudgetSpec:
+        """Raise the ceilings that are set."""
+        raised = {
+            f"max_{field.name}": getattr(budget, f"max_{field.name}") + getattr(self, field.name)
+            for field in fields(self)
+            if getattr(budget, f"max_{field.name}") is not None
+        }
+        return budget.model_copy(update=raised)
+
+    def to_json(self) -> dict[str, int | float | str]:
+        """Return the amounts by name, without those of nothing; USD as a text, exactly."""
+        told = {**asdict(self), "usd": str(self.usd)}
+        return {name: told[name] for name, amount in asdict(self).items() if amount}
+
+    @staticmethod
+    def from_json(value: Mapping[str, object]) -> "Added":
+        """Read what `to_json` wrote. Raises: ValueError for an amount of a wrong type."""
+        return Added(
+            _usd(value.get("usd", "0")),
+            _count(value, "tokens"),
+            _count(value, "model_calls"),
+            _count(value, "tool_calls"),
+            _seconds(value.get("seconds", 0.0)),
+        )
+
+
+def counts_calls(budget: BudgetSpec | None) -> bool:
+    """Say whether any of the ceilings counts dollars, tokens or calls, and not only time."""
+    if budget is None:
+        return False
+    kept = (budget.max_usd, budget.max_tokens, budget.max_model_calls, budget.max_tool_calls)
+    return any(ceiling is not None for ceiling in kept)
+
+
+def first_over(
+    ceilings: Sequence[Ceiling],
+    *,
+    kind: Literal["model", "tool"],
+    worst_usd: Decimal | None,
+    worst_tokens: int = 0,
+    name: str = "the model",
+) -> str | None:
+    """Return as `over` the first ceiling of several scopes that forbids the next call."""
+    reasons = (
+        over(
+            one.spent,
+            one.budget,
+            kind=kind,
+            worst_usd=worst_usd,
+            worst_tokens=worst_tokens,
+            name=name,
+            scope=one.scope,
+        )
+        for one in ceilings
+    )
+    return next((reason for reason in reasons if reason), None)
+
+
+def suggest(reason: str, worst_usd: Decimal, worst_tokens: int) -> str:
+    """Return what to add so that a run stopped for `reason` gets a good way further, as `usd=0.5`; "" for none.
+
+    That is ten times the next call, and at least what that one lacks. A call whose price is unknown is not let through
+    by any amount.
+    """
+    ceiling = reason.partition(":")[0].partition(" ")[0]
+    if "price" in reason or ceiling not in _SUGGESTED:
+        return ""
+    name = ceiling.removeprefix("max_")
+    if name == "usd":
+        return f"usd={_rounded(worst_usd * 10 or Decimal('0.01')):f}"
+    return f"{name}={int(_rounded(Decimal(max(worst_tokens * 10, 1000))))}" if name == "tokens" else _SUGGESTED[ceiling]
+
+
+_SUGGESTED = {
+    "max_usd": "usd",
+    "max_tokens": "tokens",
+    "max_model_calls": "model_calls=10",
+    "max_tool_calls": "tool_calls=10",
+    "max_seconds": "seconds=60",
+}
+
+
+def _rounded(amount: Decimal) -> Decimal:
+    """Round up to one digit that is not 0."""
+    return amount.quantize(Decimal(1).scaleb(amount.adjusted()), ROUND_CEILING)
+
+
 def over(
     spent: Spent,
     budget: BudgetSpec,
@@ -81,82 +219,84 @@ def over(
     worst_usd: Decimal | None,
     worst_tokens: int = 0,
     name: str = "the model",
+    scope: Scope = RUN,
 ) -> str | None:
     """Return the first ceiling that forbids the next call, with what is used and how to raise it; None when it fits.
 
     `worst_usd` and `worst_tokens` are the most that the call may cost, reserved before it; a model call whose price is
     unknown (None) never fits under `max_usd`. A tool call without a price fits as long as nothing is passed. A ceiling
-    of 0 allows only what costs nothing, such as the offline model. `name` is the model's, for the message.
+    of 0 allows only what costs nothing, such as the offline model. `name` is the model's, for the message, as is
+    `scope`.
     """
     if kind == "model":
         reasons = (
-            _over_count("max_model_calls", spent.model_calls, budget.max_model_calls),
-            _over_tokens(spent, budget, worst_tokens),
-            _over_usd(spent, budget, worst_usd, name),
+            _over_count("max_model_calls", spent.model_calls, budget.max_model_calls, scope),
+            _over_tokens(spent, budget, worst_tokens, scope),
+            _over_usd(spent, budget, worst_usd, name, scope),
         )
     else:
         reasons = (
-            _over_count("max_tool_calls", spent.tool_calls, budget.max_tool_calls),
-            _passed(spent, budget, worst_usd or Decimal(0)),
+            _over_count("max_tool_calls", spent.tool_calls, budget.max_tool_calls, scope),
+            _passed(spent, budget, worst_usd or Decimal(0), scope),
         )
-    return next((reason for reason in (*reasons, _over_seconds(spent, budget)) if reason), None)
+    return next((reason for reason in (*reasons, _over_seconds(spent, budget, scope)) if reason), None)
 
 
-def _over_count(ceiling_name: str, used: int, ceiling: int | None) -> str | None:
+def _over_count(ceiling_name: str, used: int, ceiling: int | None, scope: Scope) -> str | None:
     if ceiling is None or used < ceiling:
         return None
-    return f"{ceiling_name}: {used} of {ceiling} used; {_raise(ceiling_name)}"
+    return f"{scope.ceiling(ceiling_name)}: {used} of {ceiling} used; {scope.how(ceiling_name)}"
 
 
-def _over_tokens(spent: Spent, budget: BudgetSpec, worst_tokens: int) -> str | None:
+def _over_tokens(spent: Spent, budget: BudgetSpec, worst_tokens: int, scope: Scope) -> str | None:
     used, ceiling = spent.input_tokens + spent.output_tokens, budget.max_tokens
     if ceiling is None or (used < ceiling and used + worst_tokens <= ceiling):
         return None
     if used >= ceiling:
-        return _over_count("max_tokens", used, ceiling)
-    return f"max_tokens: {used} used, the next call may use {worst_tokens}, ceiling {ceiling}; {_raise('max_tokens')}"
-
-
-def _over_usd(spent: Spent, budget: BudgetSpec, worst_usd: Decimal | None, name: str) -> str | None:
-    ceiling = budget.max_usd
-    if ceiling is None:
-        return None
-    if worst_usd is None:
-        return f"max_usd: the price of {name} is not known; write `price:` in models.yaml"
-    if spent.unpriced_calls:
-        calls = "call" if spent.unpriced_calls == 1 else "calls"
-        return (
-            f"max_usd: {spent.unpriced_calls} {calls} of unknown price were made, so nobody knows what is left of "
-            f"{ceiling:f}; write `price:` in models.yaml, or run without max_usd"
-        )
-    return _passed_usd(spent, ceiling, worst_usd)
-
-
-def _passed(spent: Spent, budget: BudgetSpec, worst_usd: Decimal) -> str | None:
-    """Say which ceiling of the model's a tool call meets: one that is passed already, or that its own price passes."""
-    used = spent.input_tokens + spent.output_tokens
-    if budget.max_tokens is not None and used > budget.max_tokens:
-        return _over_count("max_tokens", used, budget.max_tokens)
-    return None if budget.max_usd is None else _passed_usd(spent, budget.max_usd, worst_usd)
-
-
-def _passed_usd(spent: Spent, ceiling: Decimal, worst_usd: Decimal) -> str | None:
-    if spent.usd + worst_usd <= ceiling:
-        return None
+        return _over_count("max_tokens", used, ceiling, scope)
     return (
-        f"max_usd: {_dollars(spent.usd)} spent, the next call may cost {_dollars(worst_usd)}, ceiling {ceiling:f}; "
-        f"{_raise('max_usd')}"
+        f"{scope.ceiling('max_tokens')}: {used} used, the next call may use {worst_tokens}, ceiling {ceiling}; "
+        f"{scope.how('max_tokens')}"
     )
 
 
-def _over_seconds(spent: Spent, budget: BudgetSpec) -> str | None:
+def _over_usd(spent: Spent, budget: BudgetSpec, worst_usd: Decimal | None, name: str, scope: Scope) -> str | None:
+    ceiling, named = budget.max_usd, scope.ceiling("max_usd")
+    if ceiling is None:
+        return None
+    if worst_usd is None:
+        return f"{named}: the price of {name} is not known; write `price:` in models.yaml"
+    if spent.unpriced_calls:
+        calls = "call" if spent.unpriced_calls == 1 else "calls"
+        return (
+            f"{named}: {spent.unpriced_calls} {calls} of unknown price were made, so nobody knows what is left of "
+            f"{ceiling:f}; write `price:` in models.yaml, or run without max_usd"
+        )
+    return _passed_usd(spent, ceiling, worst_usd, scope)
+
+
+def _passed(spent: Spent, budget: BudgetSpec, worst_usd: Decimal, scope: Scope) -> str | None:
+    """Say which ceiling of the model's a tool call meets: one that is passed already, or that its own price passes."""
+    used = spent.input_tokens + spent.output_tokens
+    if budget.max_tokens is not None and used > budget.max_tokens:
+        return _over_count("max_tokens", used, budget.max_tokens, scope)
+    return None if budget.max_usd is None else _passed_usd(spent, budget.max_usd, worst_usd, scope)
+
+
+def _passed_usd(spent: Spent, ceiling: Decimal, worst_usd: Decimal, scope: Scope) -> str | None:
+    if spent.usd + worst_usd <= ceiling:
+        return None
+    return (
+        f"{scope.ceiling('max_usd')}: {_dollars(spent.usd)} spent, the next call may cost {_dollars(worst_usd)}, "
+        f"ceiling {ceiling:f}; {scope.how('max_usd')}"
+    )
+
+
+def _over_seconds(spent: Spent, budget: BudgetSpec, scope: Scope) -> str | None:
     if budget.max_seconds is None or spent.seconds < budget.max_seconds:
         return None
-    return f"max_seconds: {spent.seconds:.1f} s of {budget.max_seconds:g} s used; {_raise('max_seconds')}"
-
-
-def _raise(ceiling_name: str) -> str:
-    return f"raise it with --{ceiling_name.replace('_', '-')} or `budget:` in crews.yaml"
+    used = f"{spent.seconds:.1f} s of {budget.max_seconds:g} s used"
+    return f"{scope.ceiling('max_seconds')}: {used}; {scope.how('max_seconds')}"
 
 
 def _dollars(usd: Decimal) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from policy.budget import Spent, over
+from policy.budget import Ceiling, Spent, first_over, over
 from project.hints import listed, nearest, quoted
 from project.spec import BudgetSpec
 from project.spec_policy import ApprovalSpec, Effect, Ruling
@@ -15,6 +15,9 @@ from project.spec_policy import ApprovalSpec, Effect, Ruling
 @dataclass(frozen=True)
 class Allow:
     """The call may happen."""
+
+    rule: str = ""
+    """The rule of the policy that allowed it; "" where there is no policy."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def decide(
     out_of_order: str = "",
     verdict: Verdict = ALLOWED,
     approved: bool = False,
+    ceilings: Sequence[Ceiling] = (),
 ) -> Decision:
     """Say whether `call` may happen.
 
@@ -164,7 +168,8 @@ def decide(
     denies are refused before the budget is looked at: nothing would be called. Only what could be paid is asked about.
     `argument_problems` are what the tool's schema found, `out_of_order` what the order rules did; `approved` says that
     a person has approved exactly this call. `worst_usd` and `worst_tokens` are the most that the call may cost; None is
-    nothing, as for the offline model and most tools. Without `price_known`, `worst_usd` is not read.
+    nothing, as for the offline model and most tools. Without `price_known`, `worst_usd` is not read. `spent` and
+    `budget` are those of the run, `ceilings` those of other scopes.
 
     Raises: nothing. A refusal is a value, since the model must be able to read it.
     """
@@ -174,11 +179,12 @@ def decide(
             return refusal
     worst = (worst_usd or Decimal(0)) if price_known else None
     reason = over(spent, budget, kind=call.kind, worst_usd=worst, worst_tokens=worst_tokens, name=call.name)
+    reason = reason or first_over(ceilings, kind=call.kind, worst_usd=worst, worst_tokens=worst_tokens, name=call.name)
     if reason is not None:
         return Halt(reason)
     if call.kind == "tool" and verdict.decide != "allow" and not approved:
         return Ask(verdict.reason or verdict.rule, verdict.rule, verdict.approval)
-    return Allow()
+    return Allow("" if verdict is ALLOWED else verdict.rule)
 
 
 def _refusal(

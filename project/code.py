@@ -12,6 +12,7 @@ from typing import Literal
 
 from project.checks import Findings, Note
 from project.declaration import GuardrailDeclaration, ToolDeclaration, read_guardrail, read_tool
+from project.environment_reads import EnvironmentRead, find_reads
 from project.errors import AppError, Problem, Where
 from project.reader import read_file
 
@@ -37,6 +38,8 @@ class Scan:
     """Tools written for CrewAI: functions under its `@tool`, and classes made of its `BaseTool`."""
     left_out: set[str] = field(default_factory=set[str])
     """Tools written for other libraries, which are left out."""
+    reads: dict[str, list[EnvironmentRead]] = field(default_factory=dict[str, list[EnvironmentRead]])
+    """Where a file reads secrets from the environment, by its path."""
 
     def add(self, other: "Scan") -> None:
         """Take in what another folder declares; a tool whose name is taken is a problem."""
@@ -50,6 +53,7 @@ class Scan:
         self.doubtful |= other.doubtful
         self.crewai |= other.crewai
         self.left_out |= other.left_out
+        self.reads |= other.reads
 
 
 def read_code(folder: Path, label: str, kind: Kind) -> Scan:
@@ -64,6 +68,7 @@ def read_code(folder: Path, label: str, kind: Kind) -> Scan:
         tree = _parse(source, name, scan)
         if tree is not None:
             _read_module(tree, name, kind, scan)
+            scan.reads[name] = find_reads(tree, name)
     return scan
 
 

@@ -12,7 +12,7 @@ from project.hints import listed, quoted
 from project.names import ENTRY_NAME, HUMAN, Names, check_agent, check_name
 from project.parts import item_place
 from project.reader import Node
-from project.spec import AgentSpec, FieldSpec, Spec
+from project.spec import AgentSpec, BudgetSpec, FieldSpec, Spec
 from project.uses import read_tools
 
 _S = TypeVar("_S", bound=Spec)
@@ -20,6 +20,9 @@ _S = TypeVar("_S", bound=Spec)
 MODEL_FORM = re.compile(r"[^/\s]+/[^\s]+")
 MODEL_FIX = "write `provider/name` such as `openai/gpt-4o-mini`, or `auto`, or `offline`"
 _PROVIDERS = (("gpt", "openai"), ("o1", "openai"), ("o3", "openai"), ("claude", "anthropic"), ("gemini", "gemini"))
+
+CEILINGS = {"max_dollars": "max_usd", "max_cost": "max_usd", "max_cost_usd": "max_usd", "deadline": "max_seconds"}
+"""Keys that people write for ceilings, and those they mean."""
 
 Known = Callable[[str, Node], bool]
 """Says whether a name is right; where it is not, it has been reported."""
@@ -31,6 +34,7 @@ def read_agents(tree: Node, names: Names, findings: Findings) -> dict[str, Agent
         "llm": partial(read_llm, names=names),
         "tools": partial(_tools, names=names),
         "handoffs": partial(read_agent_names, names=names),
+        "budget": read_budget,
     }
     meant = {
         "model": "llm",
@@ -132,6 +136,11 @@ def read_agent_name(node: Node, findings: Findings, *, names: Names) -> str | No
     if name is not None:
         check_agent(name, names, node.here(), findings)
     return name
+
+
+def read_budget(node: Node, findings: Findings) -> BudgetSpec | None:
+    """Read ceilings. Null means not written."""
+    return None if node.value is None else read_spec(BudgetSpec, node, Grammar("a budget", meant=CEILINGS), findings)
 
 
 def read_llm(node: Node, findings: Findings, *, names: Names) -> str | None:

@@ -6,15 +6,14 @@ from typing import Any, cast
 
 from project.checks import Findings, Grammar, Take, expect_text, read_spec
 from project.contracts import read_type
-from project.entries import knows_model, read_agent_name, read_entries, read_llm, read_names, refuse_human
+from project.entries import knows_model, read_agent_name, read_budget, read_entries, read_llm, read_names, refuse_human
 from project.entries_inputs import read_inputs
 from project.foreign import CREW_KEYS
 from project.hints import quoted, suggest
 from project.names import ENTRY_NAME, HUMAN, STATE_NAME, Names, check_agent, check_name, check_worker
 from project.reader import Node
-from project.spec import BudgetSpec, CrewSpec, ManagerSpec, QueueSpec, StageSpec, StateSpec
+from project.spec import CrewSpec, ManagerSpec, QueueSpec, StageSpec, StateSpec
 
-_CEILINGS = {"max_dollars": "max_usd", "max_cost": "max_usd", "max_cost_usd": "max_usd", "deadline": "max_seconds"}
 _MEANT = {
     "variables": "inputs",
     "pipeline": "crews",
@@ -41,8 +40,8 @@ def read_crews(tree: Node, names: Names, findings: Findings) -> dict[str, CrewSp
         "manager_llm": partial(read_llm, names=names),
         "crews": partial(_read_stages, names=names),
         "state": _read_state,
-        "inputs": read_inputs,
-        "budget": _read_budget,
+        "inputs": partial(read_inputs, names=names),
+        "budget": read_budget,
         "queue": _read_queue,
     }
     grammar = Grammar("a crew", takes, CREW_KEYS, _MEANT, tuple(_MANAGER_KEYS))
@@ -312,7 +311,3 @@ def _read_piece_type(node: Node, findings: Findings) -> str | None:
     if node.value is None:
         return None
     return read_type(node, findings) if isinstance(node.value, str) else cast(Any, expect_text(node, findings))
-
-
-def _read_budget(node: Node, findings: Findings) -> BudgetSpec | None:
-    return None if node.value is None else read_spec(BudgetSpec, node, Grammar("a budget", meant=_CEILINGS), findings)

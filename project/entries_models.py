@@ -39,7 +39,7 @@ def read_models(tree: Node, findings: Findings) -> dict[str, ModelSpec]:
         "parameters": _read_parameters,
         "fallback": partial(_read_fallback, known=list(tree.entries)),
         "retry_on": partial(read_kinds, kinds=get_args(ModelFailure), noun="failure"),
-        "rate_limit": _read_rate,
+        "rate_limit": read_rate,
     }
     grammar = Grammar("a model", takes, MODEL_KEYS, _MEANT)
     models: dict[str, ModelSpec] = {}
@@ -92,17 +92,18 @@ def _read_fallback(node: Node, findings: Findings, *, known: list[str]) -> list[
     return read_names(node, findings, noun="model", known=is_known)
 
 
-def _read_rate(node: Node, findings: Findings) -> RateSpec | None:
-    """Read `rate_limit:`: calls a minute, or the long form."""
+def read_rate(node: Node, findings: Findings) -> RateSpec | None:
+    """Read `rate_limit:` of a model or `rate:` of a tool: calls a minute, or the long form."""
+    key = node.keys[-1]
     if node.value is None:
         return None
     if type(node.value) is int and node.value >= 1:
         return RateSpec(calls=node.value)
     if not node.is_mapping:
-        fix = "write calls a minute, such as `rate_limit: 60`, or `rate_limit: {calls: 60, seconds: 60}`"
+        fix = f"write calls a minute, such as `{key}: 60`, or `{key}: {{calls: 60, seconds: 60}}`"
         findings.wrong(node.here(), f"must be a number or a mapping of keys, got {node.got()}", fix)
         return None
-    return read_spec(RateSpec, node, Grammar("`rate_limit`"), findings)
+    return read_spec(RateSpec, node, Grammar(f"`{key}`"), findings)
 
 
 def _read_model(node: Node, findings: Findings) -> str | None:

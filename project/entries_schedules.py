@@ -11,18 +11,17 @@ from urllib.parse import urlsplit
 from project.checks import Findings, Grammar, Note, Take, expect_text, read_spec
 from project.crew_texts import inputs_of
 from project.cron import NAMED, PLACEHOLDERS, read_cron, read_zone, words_of, zone_names
-from project.entries import check_entry_name, read_llm, read_names
+from project.entries import check_entry_name, read_budget, read_llm, read_names
 from project.fill import fill, placeholders
 from project.foreign import Foreign
 from project.hints import quoted, shown, suggest
 from project.names import ENTRY_NAME, INPUT_NAME, Names, check_name
 from project.parts import Parts
 from project.reader import Node
-from project.spec import BudgetSpec, InputSpec
+from project.spec import InputSpec
 from project.spec_schedules import HAPPENINGS, ChannelSpec, OnFailureSpec, RunRetrySpec, ScheduleSpec, SmtpSpec
 
 _WAYS = ("command", "webhook", "webhook_env", "smtp")
-_CEILINGS = {"max_dollars": "max_usd", "max_cost": "max_usd", "max_cost_usd": "max_usd", "deadline": "max_seconds"}
 _MEANT = {
     "pipeline": "crew",
     "schedule": "cron",
@@ -76,12 +75,15 @@ def read_schedules(tree: Node, names: Names, crews: Collection[str] | None, find
     return Schedules(schedules, channels)
 
 
-def check_schedules(found: Schedules, parts: Parts, findings: Findings) -> None:
-    """Check the inputs of every schedule against its crew; note channels and ceilings that do nothing."""
+def check_schedules(found: Schedules, parts: Parts, told: Collection[str], findings: Findings) -> None:
+    """Check the inputs of every schedule against its crew; note channels and ceilings that do nothing.
+
+    `told` are channels that other files name.
+    """
     if "schedules.yaml" not in parts.trees:
         return
     tree = parts.trees["schedules.yaml"]
-    named: set[str] = set()
+    named = set(told)
     for name, spec in found.schedules.items():
         node = tree.entries["schedules"].entries[name]
         named.update(spec.on_failure.notify)
@@ -96,7 +98,7 @@ def check_schedules(found: Schedules, parts: Parts, findings: Findings) -> None:
     for name in found.channels:
         if name not in named:
             where = tree.entries["notify"].entries[name].at_key()
-            findings.notes.append(Note(where, "no schedule names this channel"))
+            findings.notes.append(Note(where, "nothing names this channel"))
 
 
 def _section(tree: Node, key: str, noun: str, findings: Findings) -> Mapping[str, Node]:
@@ -113,10 +115,11 @@ def _grammar(names: Names, crews: Collection[str] | None, channels: Collection[s
     takes: dict[str, Take] = {
         "crew": partial(_read_crew, crews=crews),
         "cron": _read_cron,
-        "timezone": _read_timezone,
+        "timezone": read_timezone,
         "inputs": _read_inputs,
         "model": partial(read_llm, names=names),
-        "budget": _read_budget,
+        "budget": read_budget,
+        "daily_budget": read_budget,
         "on_failure": partial(_read_on_failure, channels=channels),
         "notify_on": _read_happenings,
     }
@@ -146,7 +149,8 @@ def _read_cron(node: Node, findings: Findings) -> str | None:
     return " ".join(line.split())
 
 
-def _read_timezone(node: Node, findings: Findings) -> str | None:
+def read_timezone(node: Node, findings: Findings) -> str | None:
+    """Read the name of a time zone. Null means not written."""
     if node.value is None:
         return None
     name = expect_text(node, findings)
@@ -190,10 +194,6 @@ def _check_placeholders(node: Node, findings: Findings) -> None:
         if name not in PLACEHOLDERS:
             what = f"`{{{name}}}` is nothing that a schedule knows"
             findings.wrong(node.here(), what, suggest(name, PLACEHOLDERS, "it knows"))
-
-
-def _read_budget(node: Node, findings: Findings) -> BudgetSpec | None:
-    return None if node.value is None else read_spec(BudgetSpec, node, Grammar("a budget", meant=_CEILINGS), findings)
 
 
 def _read_on_failure(node: Node, findings: Findings, *, channels: Collection[str]) -> OnFailureSpec | None:

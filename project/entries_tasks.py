@@ -6,7 +6,7 @@ from typing import Any
 
 from project.checks import Findings, Grammar, Note, Take, expect_text
 from project.contracts import read_output
-from project.entries import read_entries, read_names
+from project.entries import read_budget, read_entries, read_names
 from project.foreign import TASK_KEYS
 from project.hints import quoted
 from project.names import HUMAN, Names, check_name, check_worker
@@ -59,6 +59,7 @@ def read_tasks(tree: Node, names: Names, findings: Findings) -> dict[str, TaskSp
         "refine": read_refine,
         "candidates": partial(read_candidates, names=names),
         "judge": partial(read_judge, names=names),
+        "budget": read_budget,
         "retry": partial(read_retry, names=names),
         "fallback": partial(read_fallback, names=names),
         "reads": partial(read_names, noun="piece of state"),

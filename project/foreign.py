@@ -226,6 +226,3 @@ MODEL_KEYS: Mapping[str, Foreign] = {
     "record": _later("recorded models"),
     "replay": _later("recorded models"),
 }  # fmt: skip
-
-FILES: Mapping[str, Foreign] = {}
-"""Files of config/ that a later release reads. With nothing in them but comments they may stand there."""

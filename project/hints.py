@@ -1,6 +1,7 @@
 """How names, values and suggestions are worded in messages, the same everywhere."""
 
 import difflib
+import unicodedata
 from collections.abc import Collection
 from typing import Any
 
@@ -8,6 +9,8 @@ _LONGEST = 60
 _MOST_LISTED = 20
 _FEW = 8
 _CLOSE = 0.67
+_LOOK_ALIKES = str.maketrans("аеорсухіјѕһԁԛԝвкмнтɡıοανρτυικ", "aeopcyxijshdqwbkmhtgioavptuik")
+"""Cyrillic and Greek letters, and what they are easily taken for."""
 
 
 def quoted(text: str, most: int = _LONGEST) -> str:
@@ -72,4 +75,8 @@ def suggest(wrong: str, allowed: Collection[str], lead: str, nothing: str = "") 
 
 
 def _fold(name: str) -> str:
+    if not name.isascii():  # full width, accents, invisible characters, letters of other scripts that look like ours
+        apart = unicodedata.normalize("NFKD", name)
+        name = "".join(char for char in apart if unicodedata.category(char) not in ("Cf", "Mn", "Cc"))
+        name = name.lower().translate(_LOOK_ALIKES)
     return name.lower().replace("-", "_").replace(" ", "_")

@@ -2,12 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
-
-import yaml
 
 from project.checks import Findings, Note
 from project.code import Scan, code_hashes, crewai_tool_names, read_code
@@ -15,12 +13,14 @@ from project.declaration import GuardrailDeclaration, ToolDeclaration
 from project.entries import read_agents, read_contracts
 from project.entries_crews import read_crews
 from project.entries_models import read_models
+from project.entries_policy import read_policy
 from project.entries_schedules import Schedules, check_schedules, read_schedules
 from project.entries_tasks import read_tasks
+from project.environment_reads import note_undeclared
 from project.errors import AppError, ConfigErrors, Problem, Where
-from project.foreign import FILES
 from project.leaks import find_leaks, redact
 from project.names import Names
+from project.network_notes import note_out_of_reach
 from project.parts import Parts
 from project.reader import Node, parse_yaml, read_file
 from project.references import check_crews
@@ -32,8 +32,8 @@ from project.spec_schedules import ChannelSpec, ScheduleSpec
 _T = TypeVar("_T")
 _Position = tuple[int, str, int, int]
 
-_FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml", "schedules.yaml")
-_ORDER = (*_FILES, *(name.replace(".yaml", ".yml") for name in _FILES), *FILES)
+_FILES = ("agents.yaml", "tasks.yaml", "crews.yaml", "models.yaml", "contracts.yaml", "schedules.yaml", "policy.yaml")
+_ORDER = (*_FILES, *(name.replace(".yaml", ".yml") for name in _FILES))
 _NEEDED = {"agents.yaml": "agent", "tasks.yaml": "task"}
 _ENTRIES = {**_NEEDED, "crews.yaml": "crew"}
 _MARK = Path("config") / "agents.yaml"
@@ -122,8 +122,6 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
     reading = _Reading(root)
     for name in _FILES:
         _read_tree(name, reading)
-    for name in FILES:
-        _refuse_later_file(name, reading)
     tools, guardrails = _read_all_code(reading, builtin_tools)
     crewai_tools = crewai_tool_names()
     findings = reading.findings
@@ -151,7 +149,12 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
     known = "crews.yaml" not in reading.unreadable and len(crews) >= len(_keys("crews.yaml", reading) or ())
     parts = Parts(agents, tasks, crews, reading.trees, contracts, known)
     check_crews(parts, findings)
-    timed = _schedules(names, list(crews) if known else names.crews, parts, reading)
+    names = replace(names, crews=list(crews) if known else names.crews)
+    timed = _schedules(names, reading)
+    policy = _policy(names, timed, parts, reading)
+    check_schedules(timed, parts, policy.approvals.notify, findings)
+    note_out_of_reach(parts, tools.tools, crewai_tools | tools.crewai, policy, findings)
+    note_undeclared(tools.reads, {name: tool.path for name, tool in tools.tools.items()}, policy, findings)
     notes = _finish(reading)
     return Project(
         root=root,
@@ -162,7 +165,7 @@ def load_project(root: Path, builtin_tools: Path) -> Project:
         contracts=contracts,
         schedules=timed.schedules,
         channels=timed.channels,
-        policy=_policy(reading),
+        policy=policy,
         tools=tools.tools,
         guardrails=guardrails.guardrails,
         crewai_tools=crewai_tools,
@@ -235,24 +238,6 @@ def _report_absent(name: str, reading: _Reading) -> None:
         reading.unreadable.add(name)
 
 
-def _refuse_later_file(name: str, reading: _Reading) -> None:
-    path = reading.root / "config" / name
-    if not os.path.lexists(path):
-        return
-    label = f"config/{name}"
-    content = read_file(path, label)
-    if isinstance(content, Problem):
-        reading.findings.problems.append(content)
-        return
-    reading.digests[label] = hashlib.sha256(content).hexdigest()
-    result = parse_yaml(content, label)
-    if result.empty:
-        return
-    first = next(iter(result.tree.entries.values()), result.tree) if result.tree else None
-    line, column = first.key_place if first else (1, 1)
-    reading.findings.wrong(Where(label, line, column), FILES[name].message(), f"{label}: {FILES[name].fix}")
-
-
 def _read_all_code(reading: _Reading, builtin_tools: Path) -> tuple[Scan, Scan]:
     root = reading.root
     tools = read_code(builtin_tools, builtin_tools.name, "tool")
@@ -274,16 +259,15 @@ def _entries(read: Callable[[Node, Findings], dict[str, _T]], name: str, reading
     return read(tree, reading.findings) if tree is not None else {}
 
 
-def _schedules(names: Names, crews: Collection[str] | None, parts: Parts, reading: _Reading) -> Schedules:
+def _schedules(names: Names, reading: _Reading) -> Schedules:
     tree = reading.trees.get("schedules.yaml")
-    found = read_schedules(tree, names, crews, reading.findings) if tree is not None else Schedules({}, {})
-    check_schedules(found, parts, reading.findings)
-    return found
+    return read_schedules(tree, names, names.crews, reading.findings) if tree is not None else Schedules({}, {})
 
 
-def _policy(reading: _Reading) -> PolicySpec:
-    path = reading.root / "config" / "policy.yaml"  # to be read as the other files are
-    return PolicySpec.model_validate(yaml.safe_load(path.read_text()) or {}) if path.is_file() else PolicySpec()
+def _policy(names: Names, timed: Schedules, parts: Parts, reading: _Reading) -> PolicySpec:
+    tree = reading.trees.get("policy.yaml")
+    channels = None if "schedules.yaml" in reading.unreadable else list(timed.channels)
+    return read_policy(tree, names, channels, parts, reading.findings) if tree is not None else PolicySpec()
 
 
 def _keys(name: str, reading: _Reading) -> list[str] | None:

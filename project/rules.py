@@ -247,3 +247,6 @@ RULES: Mapping[str, Rule] = {
         {"type": "object", "additionalProperties": _TEXTS, "minProperties": 1},
     ),
 }
+
+NEED_MORE = frozenset({"cited", "supported", "claimed_calls"})
+"""Rules that need more than a text: what the task was given, and what its tools returned."""

@@ -13,6 +13,7 @@ from dotenv.parser import parse_stream
 from project.errors import AppError, Where
 
 _STATE = ".muster"
+_LEAST_KEY_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Settings:
     """Where machines share the files of runs: an absolute path or an fsspec URL; "": the state folder holds them."""
     files_max_bytes: int = 200_000_000
     """Most bytes of files and folders that are a run's inputs, where files are shared."""
+    audit_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    """Keys of the audit trail: the one that signs, then older ones that only check; (): nothing is signed."""
 
 
 def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
@@ -49,6 +52,7 @@ def load_settings(root: Path, environ: Mapping[str, str]) -> Settings:
         database_url=_check_database(merged.get("MUSTER_DATABASE_URL", "").strip()),
         files=_read_place(root, merged.get("MUSTER_FILES", "").strip()),
         files_max_bytes=_read_megabytes(merged.get("MUSTER_FILES_MAX_MB", "").strip()),
+        audit_keys=_read_audit_keys(merged),
     )
 
 
@@ -120,6 +124,17 @@ def _read_place(root: Path, said: str) -> str:
     with contextlib.suppress(RuntimeError):
         said = str(Path(said).expanduser())
     return os.path.abspath(root / said)
+
+
+def _read_audit_keys(merged: Mapping[str, str]) -> tuple[bytes, ...]:
+    key, older = (merged.get(name, "").strip() for name in ("MUSTER_AUDIT_KEY", "MUSTER_AUDIT_OLD_KEYS"))
+    found = [key, *(one.strip() for one in older.split(",") if one.strip())] if key else []
+    for one in found:
+        if len(one.encode()) < _LEAST_KEY_BYTES:
+            name = "MUSTER_AUDIT_KEY" if one is found[0] else "a key of MUSTER_AUDIT_OLD_KEYS"
+            what = f"{name} is too short: {len(one.encode())} bytes, at least {_LEAST_KEY_BYTES} are needed"
+            raise AppError(what, fix="`muster audit new-key` makes one", exit_code=3)
+    return tuple(one.encode() for one in found)
 
 
 def _read_megabytes(said: str) -> int:

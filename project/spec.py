@@ -290,6 +290,8 @@ class InputSpec(Spec):
     """How the value is read. A relative folder or file on the command line is taken from the current folder."""
     default: str | int | float | None = None
     """Used when nothing is given; a relative folder or file is taken from the project. Unset: the input is required."""
+    guardrails: list[GuardrailSpec] = []
+    """Rules that a text must keep before anything is spent, such as `words: 200`, without a model or evidence."""
 
 
 class QueueSpec(Spec):

@@ -56,9 +56,11 @@ class RuleSpec(Spec):
     arguments: dict[str, ArgumentSpec] = {}
     """Argument → what it must be; all of them must fit, and an argument that is missing never does."""
     paths: list[str] = []
-    """Patterns such as `reports/**`, from the run's own folder: every path among the arguments must fit one."""
+    """Patterns such as `reports/**`, from the run's own folder. To allow, every path among the arguments must fit one;
+    to ask or deny, one path is enough."""
     domains: list[str] = []
-    """Domains, or patterns such as `*.example.com`: that of every address among the arguments must fit one."""
+    """Domains, or patterns such as `*.example.com`. To allow, every address among the arguments must fit one; to ask
+    or deny, one address is enough."""
     methods: list[str] = []
     """HTTP methods: the argument `method` must be one of them."""
     hours: str = ""
@@ -192,7 +194,7 @@ class ExampleSpec(Spec):
     confidence: float | None = Field(default=None, ge=0, le=1)
     """Least confidence of what the task builds on."""
     at: str = ""
-    """When, such as `2026-11-20 14:30`, in UTC. Empty: a Wednesday at noon."""
+    """When, such as `YYYY-MM-DD HH:MM`, in UTC. Empty: a Wednesday at noon."""
 
 
 class PolicySpec(Spec):

@@ -54,7 +54,7 @@ def read_guardrails(node: Node, names: Names, findings: Findings) -> list[Guardr
 
 def _read_tool(node: Node, names: Names, findings: Findings) -> ToolUse | None:
     if isinstance(node.value, str) and node.value.strip():
-        if not _know_tool(node.value, node, names, findings):
+        if not know_tool(node.value, node, names, findings):
             return None
         _check_fixed(node.value, {}, node, names, findings)
         return ToolUse(name=node.value)
@@ -72,7 +72,7 @@ def _read_tool(node: Node, names: Names, findings: Findings) -> ToolUse | None:
         fix = f"indent the arguments below `{first}:`, and begin every other tool with its own `- `"
         findings.wrong(node.here(), f"one tool an entry, got {len(written)} keys", fix)
         return None
-    if not _know_tool(name, place, names, findings):
+    if not know_tool(name, place, names, findings):
         return None
     return ToolUse(name=name, settings=_read_settings(name, settings, names, findings))
 
@@ -84,7 +84,7 @@ def _read_long(node: Node, names: Names, findings: Findings) -> ToolUse | None:
     if not isinstance(name, str):
         findings.wrong(place.here(), f"must be text, got {shown(name)}", "write the tool's name")
         return None
-    if not _know_tool(name, place, names, findings):
+    if not know_tool(name, place, names, findings):
         return None
     settings = node.entries.get("settings")
     if settings is None:
@@ -179,10 +179,14 @@ def _check_stand_ins(use: ToolUse, node: Node, names: Names, findings: Findings)
             findings.wrong(where, what, f"{fix}; give both the same parameters, or fix some in YAML")
 
 
-def _know_tool(name: str, node: Node, names: Names, findings: Findings) -> bool:
+def know_tool(name: str, node: Node, names: Names, findings: Findings) -> bool:
+    """Report `name` when it is no tool; return whether it is one, or may be."""
     if name in names.tools or name in names.crewai_tools or name in names.own_crewai or name in names.doubtful:
         return True
     what = f"unknown tool {quoted(name)}"
+    if not name.isascii():
+        odd = next(char for char in name if not char.isascii())
+        what += f": U+{ord(odd):04X} may look like another letter, and is in no tool's name"
     if name in names.left_out:
         what += ": it is written for another library"
         fix = 'make it a function with `from muster import tool` and `@tool(effect="read")`'

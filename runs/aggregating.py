@@ -10,6 +10,7 @@ from crews.planned import Member, PlannedTask
 from project.spec import ManagerSpec
 from runs.consulting import consult, is_offline
 from runs.crewing import NOT_KNOWN, CrewRun, crew_result, has_output
+from runs.tainting import apart_if, taint_in
 from runs.toolbox import sources_of
 from runs.unit import gather_evidence
 from runs.walking import Done
@@ -101,9 +102,8 @@ def _join(
         return (answer, []) if not problems or tries > _MOST_REVISIONS else (None, problems)
 
     lane = f"{crew.prefix}{manager.name}.aggregate"
-    text = consult(
-        crew.run, manager, lane, crew.path("manager"), request, read, tries=_MOST_REVISIONS + 2, expected="The text."
-    )
+    about, tries_left = crew.path("manager"), _MOST_REVISIONS + 2
+    text = consult(crew.run, manager, lane, about, request, read, crew.reading, tries=tries_left, expected="The text.")
     return text, spec.aggregate, f"crews.yaml asks to {spec.aggregate}; made of {', '.join(parts)}"
 
 
@@ -117,9 +117,14 @@ def _request(how: str, brief: Brief, parts: Done, conflicts: Sequence[Mapping[st
         "what is open there is named as open, not decided. Reply with the text alone."
     )
     told = [f"- {conflict['text']}: {conflict['why']}" for conflict in conflicts]
-    outputs = [block(f"{name} ({_standing(result)})", str(result["output"])) for name, result in parts.items()]
+    outputs = [block(f"{name} ({_standing(result)})", _shown(name, result)) for name, result in parts.items()]
     found = ["Differences between the outputs:\n" + "\n".join(told)] if told else []
     return "\n\n".join([task, rules, block("brief", brief_text(brief)), *outputs, *found])
+
+
+def _shown(name: str, result: Mapping[str, Any]) -> str:
+    """Return an output as the manager is to read it."""
+    return apart_if(taint_in(result), str(result["output"]), name)
 
 
 def _standing(result: Mapping[str, Any]) -> str:
@@ -156,7 +161,8 @@ def _conflicts(crew: CrewRun, manager: Member, results: Done, planned: Planned, 
         settled, why = prefer(conflict, ranked)
         conflicts.append({**conflict.to_json(), "text": conflict.text, "settled": settled, "why": why, "by": "rule"})
     if not is_offline(crew.run, manager):
-        conflicts += _further(crew, manager, texts, [conflict["text"] for conflict in conflicts])
+        shown = {name: _shown(name, result) for name, result in results.items()}
+        conflicts += _further(crew, manager, shown, [conflict["text"] for conflict in conflicts])
     for conflict in conflicts:
         crew.decisions.record(
             "conflict",
@@ -184,7 +190,7 @@ def _further(crew: CrewRun, manager: Member, texts: Mapping[str, str], known: Se
         return _read_further(answer, list(texts))
 
     lane = f"{crew.prefix}{manager.name}.conflicts"
-    further = consult(crew.run, manager, lane, crew.path("manager"), request, read)
+    further = consult(crew.run, manager, lane, crew.path("manager"), request, read, crew.reading)
     return [{**conflict, "by": manager.name} for conflict in further]
 
 

@@ -16,22 +16,28 @@ from crews.plan import merge_budgets
 from crews.planned import Plan
 from models.make import Model, make_model
 from models.prices import find_price
+from policy.budget import Added
 from project.code import code_hashes
 from project.errors import AppError
+from project.secrets import check_secrets_set
 from project.settings import Settings
 from project.spec import BudgetSpec
+from runs import redaction
+from runs.ceilings import Ceilings, ceilings_of, unpriced
 from runs.engine import JOURNAL_FORMAT, Engine, unfinished
 from runs.files import bring_files
 from runs.governing import Governor
 from runs.inbox import Inbox
 from runs.input_files import RunPaths, bring_inputs, local_root, store_inputs
+from runs.ledger import Ledger
 from runs.origin import started_by
 from runs.rates import Rates
 from runs.report import read_steps, spent_in
+from runs.spending import Spending
 from runs.state import Event, RunState
 from runs.store import RunRow
 from runs.time_used import set_clock
-from runs.toolbox import load_code
+from runs.toolbox import load_code, tool_names
 
 Listener = Callable[[Event], None]
 
@@ -42,13 +48,20 @@ class Assembly:
     def __init__(self, settings: Settings, folder: Path, database: sa.Engine, engine: Engine, inbox: Inbox) -> None:
         self.versions = versions_now()
         self._settings, self._folder, self._database, self._engine = settings, folder, database, engine
-        self._inbox, self._rates = inbox, Rates(database)
+        self._inbox, self._rates, self._ledger = inbox, Rates(database), Ledger(database)
         self._models: dict[str, Model] = {}
         self._lock = threading.Lock()
 
-    def new(self, run_id: str, plan: Plan, now: float, listener: Listener | None = None) -> RunState:
+    def new(
+        self,
+        run_id: str,
+        plan: Plan,
+        now: float,
+        listener: Listener | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> RunState:
         """Make the state of a run that is to be started or queued. Raises: AppError for what is not to be had."""
-        origin = {"by": started_by()}
+        origin = origin or {"by": started_by()}
         run = self._state(run_id, plan, plan.budget, self._make_models(plan), now, self.versions, listener, origin)
         run.clock.set_deadline(plan.deadline_seconds)
         return run
@@ -66,9 +79,18 @@ class Assembly:
             load_code(run)
 
     def resumed(
-        self, row: RunRow, budget: BudgetSpec | None, accept_code_change: bool, listener: Listener | None
+        self,
+        row: RunRow,
+        budget: BudgetSpec | None,
+        accept_code_change: bool,
+        listener: Listener | None,
+        added: Added | None = None,
     ) -> RunState:
-        """Make the state of a run that goes on. Raises: AppError when it is over, or not to be resumed by this code."""
+        """Make the state of a run that goes on. `added` is what its ceilings are raised by now.
+
+        Raises: AppError when it is over, or not to be resumed by this code.
+        """
+        added = added or Added()
         found = self._engine.find(row.run_id)
         ended = found is not None and not unfinished(found)
         if ended and row.state == "succeeded":
@@ -83,11 +105,22 @@ class Assembly:
             raise AppError(f"run {row.run_id} was written in journal format {versions['format']}", fix=fix)
         if not accept_code_change:
             _check_code(plan, local_root(self._settings, plan))
-        ceilings = merge_budgets(BudgetSpec.model_validate_json(row.budget), budget)
+        ceilings = added.to(merge_budgets(BudgetSpec.model_validate_json(row.budget), budget))
         paths = self._paths(row.run_id, plan)
         models = self._make_models(plan)
         origin = row.read_origin()
-        run = self._state(row.run_id, plan, ceilings, models, row.created_at, versions, listener, origin, paths)
+        run = self._state(
+            row.run_id,
+            plan,
+            ceilings,
+            models,
+            row.created_at,
+            versions,
+            listener,
+            origin,
+            paths,
+            row.read_added().plus(added),
+        )
         run.resumed = True
         set_clock(run, row, self._engine, found.created_at if found else time.time(), self._database)
         if ended:  # its process died after the end, before that was noted
@@ -96,7 +129,8 @@ class Assembly:
         self._bring_files(run)
         steps = read_steps(self._engine, row.run_id, run.folder)
         run.governor.remember(steps)
-        run.spent, last_step_at = spent_in(steps)
+        run.spending.remember(steps)
+        _, last_step_at = spent_in(steps)
         lost = max(0.0, last_step_at - row.segment_started_at) if row.state == "running" else 0.0
         run.worked_before = row.worked_seconds + lost
         return run
@@ -122,9 +156,12 @@ class Assembly:
         listener: Listener | None,
         origin: Mapping[str, Any],
         paths: RunPaths | None = None,
+        added: Added | None = None,
     ) -> RunState:
+        beside = ceilings_of(plan, origin)
         prices = {name: find_price(spec) for name, spec in plan.models.items()}
         paths = paths or RunPaths()
+        redaction.protect(run_id, plan)
         if paths.root is not None:  # this machine's checkout is what the run's code is loaded from
             plan = plan.model_copy(update={"project": str(paths.root)})
         run = RunState(
@@ -139,12 +176,15 @@ class Assembly:
             paths=paths,
             governor=Governor(plan.policy, str(origin.get("by", "")), str(origin.get("schedule", ""))),
             rates=self._rates,
+            spending=Spending(budget, beside, run_id=run_id, added=added, ledger=self._ledger),
             inbox=self._inbox,
             models=models,
             prices={name: (price, source) for name, (price, source) in prices.items()},
         )
-        _check_prices(run)
+        _check_prices(run, beside)
         load_code(run)
+        if plan.policy is not None:
+            check_secrets_set(plan.policy, tool_names(run), self._settings.environment)
         return run
 
     def _make_models(self, plan: Plan) -> dict[str, Model]:
@@ -160,15 +200,14 @@ class Assembly:
         return made
 
 
-def _check_prices(run: RunState) -> None:
-    if run.budget.max_usd is None:
-        return
-    for name, (price, source) in run.prices.items():
-        if price is None and source != "offline":
-            raise AppError(
-                f"the price of {run.plan.models[name].model} is not known, so max_usd can't be kept",
-                fix=f"write it in models.yaml, in US dollars per million tokens: {name}: {{price: {{input: N, ...}}}}",
-            )
+def _check_prices(run: RunState, beside: Ceilings) -> None:
+    found = unpriced(run.plan, run.budget, beside, run.prices)
+    if found is not None:
+        name, ceiling = found
+        raise AppError(
+            f"the price of {run.plan.models[name].model} is not known, so {ceiling} can't be kept",
+            fix=f"write it in models.yaml, in US dollars per million tokens: {name}: {{price: {{input: N, ...}}}}",
+        )
 
 
 def _check_code(plan: Plan, root: Path) -> None:

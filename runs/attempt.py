@@ -1,15 +1,18 @@
 """One attempt at a task: agent, loop, judge, file. Everything that touches the world is a step."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
 from agents.build import GuardedLLM, build_agent
+from agents.tool_choice import choose_tools
 from crews.confidence import measure
-from crews.planned import Member
+from crews.planned import Member, Value
 from crews.state import written_by
+from models.marks import strip_marks
 from models.offline.respond import OfflineTask
 from project.errors import AppError
 from runs import engine
@@ -22,8 +25,9 @@ from runs.model_calls import AskModel
 from runs.reviewing import Reviewer
 from runs.seams import Guard
 from runs.state import Event
+from runs.tainting import Watch
 from runs.toolbox import sources_of, tools_for
-from runs.unit import Unit, evidence_for
+from runs.unit import Unit, evidence_for, shown_outputs
 from tasks.build import build_task, join_context
 from tasks.contracts import instructions, json_schema
 from tasks.evidence import Evidence, support_of
@@ -54,10 +58,10 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
     limit = planned.agent.max_execution_time
     guard = Guard(run, lane, planned.model, ask, tools, limit, soft=unit.soft, uses=planned.tools)
     judge_lane = Lane(f"{unit.path}/judge", unit.path, "judge")
-    if handed:  # the agents before it have used these lanes
-        lane.name += f"~{len(handed) + 1}"
+    if handed:  # the agents before it have used this lane
         judge_lane.name += f"~{len(handed) + 1}"
     delegation = Delegation(unit, guard.act, lane, handed)
+    watch = Watch(lane)
     judge = Judge(
         unit,
         Guard(run, judge_lane, planned.model, ask, {}, None, soft=unit.soft),
@@ -67,18 +71,22 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
         [*tools, *(schema["function"]["name"] for schema in delegation.schemas())],
     )
     spec = run.plan.models[planned.model]
+    offered, kept_back = _offered(unit, [openai_schema(tool) for tool in tools.values()])
     agent = build_agent(
         planned.agent,
         GuardedLLM(spec.model, guard.ask, _window(unit)),
         act=delegation.act,
-        judge=judge,
-        schemas=[*(openai_schema(tool) for tool in tools.values()), *delegation.schemas()],
+        judge=_told_to(lane, unit, judge),
+        schemas=[*offered, *delegation.schemas()],
+        kept_back=kept_back,
         protocol=spec.tool_calling,
         max_output_tokens=spec.max_tokens or 1024,
         extra=_extra(unit),
+        source=watch.source if unit.reads_untrusted([*tools.values(), *delegation.tools()]) else None,
     )
     task = build_task(planned.name, planned.task, agent)
-    context = unit.context or join_context([name for name in planned.needs if name in unit.outputs], unit.outputs)
+    shown = shown_outputs(unit)
+    context = unit.context or join_context(list(shown), shown)
     try:
         task.execute_sync(context=context or None, tools=[])
     except HandedOver as over:
@@ -90,12 +98,33 @@ def attempt(unit: Unit, handed: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def lane_of(unit: Unit, handed: tuple[str, ...] = ()) -> Lane:
-    """Make the lane of a task's agent; `handed` are those who had the task before it."""
+    """Make the lane of a task's agent; `handed` are those who had the task before it. Raises: AppError (clearance)."""
     planned = unit.planned
-    lane = Lane(f"{unit.path}/{planned.agent_name}", unit.path, planned.agent_name, crew=unit.scope.crew)
-    lane.chain = (*unit.chain, *handed)
-    lane.autonomy = planned.agent.autonomy
-    return lane
+    name = f"{unit.path}/{planned.agent_name}" + (f"~{len(handed) + 1}" if handed else "")
+    return unit.reading.open(Lane(name, unit.path, planned.agent_name), planned.agent, handed=handed)
+
+
+def _told_to(lane: Lane, unit: Unit, judge: Judge) -> Callable[[str], str | None]:
+    """Return the judge of a lane's answers, whose reasons may come from what others have read meanwhile."""
+
+    def judged(answer: str) -> str | None:
+        reasons = judge(answer)
+        if reasons is not None:
+            unit.reading.refresh(lane)
+        return reasons
+
+    return judged
+
+
+def _offered(
+    unit: Unit, schemas: Sequence[Mapping[str, Any]]
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """Return the tools that the agent is offered, and those that it must find: where it has too many to see at once."""
+    most = unit.planned.agent.max_tools
+    if most is None:
+        return schemas, ()
+    task = unit.planned.task
+    return choose_tools(schemas, f"{task.description}\n{task.expected_output}", most)
 
 
 def _asker(unit: Unit) -> AskModel:
@@ -104,15 +133,19 @@ def _asker(unit: Unit) -> AskModel:
         return unit.run.models[planned.model].ask
     return offline_asker(
         OfflineTask(
-            description=planned.task.description,
-            expected_output=planned.task.expected_output,
+            description=strip_marks(planned.task.description),
+            expected_output=strip_marks(planned.task.expected_output),
             agent_role=planned.agent.role,
             recipe=planned.task.offline,
             contract=json_schema(planned.contract) if planned.contract is not None else None,
-            inputs=unit.scope.inputs,
+            inputs={name: _unmarked(value) for name, value in unit.scope.inputs.items()},
             context={name: unit.outputs[name] for name in planned.needs if name in unit.outputs},
         )
     )
+
+
+def _unmarked(value: Value) -> Value:
+    return strip_marks(value) if isinstance(value, str) else value
 
 
 def _window(unit: Unit) -> int:
@@ -146,7 +179,8 @@ def _extra(unit: Unit) -> str:
         told = [line for line in about if not line.endswith(": ")]
         if told:
             parts.append("\n".join(["What the state of the crew means:", *told]))
-        parts.append(f"State of the crew:\n{json.dumps(shown, ensure_ascii=False)}")
+        told_state = unit.reading.apart(json.dumps(shown, ensure_ascii=False), "state")
+        parts.append(f"State of the crew:\n{told_state}")
     if planned.contract is not None:
         parts.append(instructions(planned.contract))
     if planned.agent.inject_date:
@@ -168,7 +202,7 @@ def _make_plan(unit: Unit) -> str:
     lane = f"{unit.path}/{member.name}.plan"
     task = unit.planned.task
     request = f"{_PLAN}\n\nThe task:\n{task.description}\n\nExpected:\n{task.expected_output}"
-    return consult(unit.run, member, lane, unit.path, request, _any_text, soft=unit.soft)
+    return consult(unit.run, member, lane, unit.path, request, _any_text, unit.reading, soft=unit.soft)
 
 
 def _any_text(answer: str) -> tuple[str | None, list[str]]:
@@ -178,7 +212,7 @@ def _any_text(answer: str) -> tuple[str | None, list[str]]:
 def _hand_over(unit: Unit, over: HandedOver, handed: tuple[str, ...]) -> dict[str, Any]:
     """Let the agent to whom the task was handed do it."""
     results = {found.id: found.text for found in unit.run.found.get(unit.path, [])}
-    told = handed_text(over.packet, results)
+    told = unit.reading.apart(handed_text(over.packet, results), f"{unit.planned.agent_name}'s handoff")
     extra = f"{unit.extra}\n\n{told}" if unit.extra else told
     taken = unit.planned.given_to(unit.member(over.to))
     unit.run.tell(Event("task_started", unit.path, f"handed to {over.to}", agent=over.to))

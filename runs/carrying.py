@@ -11,6 +11,8 @@ from crews.packet import make_packet, packet_problems
 from crews.planned import PlannedTask
 from project.conditions import evaluate
 from project.errors import AppError
+from project.fill import map_texts
+from project.spec import TaskSpec
 from runs import engine
 from runs.attempt import attempt, deliver
 from runs.choosing import choose
@@ -35,6 +37,7 @@ def carry_out(unit: Unit, crewing: Crewing) -> dict[str, Any]:
     task = unit.planned.task
     if task_of(unit.path) == unit.path:
         unit.run.clock.limit(unit.path, task.timeout_seconds)
+        unit.run.spending.limit_task(unit.path, unit.planned.name, task.budget)
     _refuse_incomplete(unit)
     if task.when is not None and not _applies(unit, task.when):
         return {"output": "", "skipped": True, "agent": unit.planned.agent_name, "partial": []}
@@ -118,7 +121,7 @@ def _for_each(unit: Unit) -> dict[str, Any]:
             f"i{number}",
             f"{unit.path}.i{number}",
             (),
-            _piece(unit, unit.planned.model_copy(update={"task": fill_entry(single, entry, number)})),
+            _piece(unit, unit.planned.model_copy(update={"task": _filled(unit, single, entry, number)})),
             unit.planned.agent_name,
         )
         for number, entry in enumerate(entries, 1)
@@ -129,6 +132,12 @@ def _for_each(unit: Unit) -> dict[str, Any]:
     if task.writes:
         joined["writes_of_entries"] = [result["writes"] for result in results if result.get("writes")]
     return joined
+
+
+def _filled(unit: Unit, task: TaskSpec, entry: Any, number: int) -> TaskSpec:
+    """Put an entry into a task, set apart in what a model reads where the entries come from untrusted content."""
+    source = f"entry {number} of {unit.planned.name}"
+    return fill_entry(task, entry, number, map_texts(entry, lambda text: unit.reading.apart(text, source)))
 
 
 def _enough(number: int, every: bool) -> Callable[[Done], str]:
@@ -154,7 +163,7 @@ def _rounds(unit: Unit, children: Sequence[Child], width: int | None, judge: Cal
         before = {
             child.name: result for child in children if not _unfinished(child, done) for result in [done[child.name]]
         }
-        walk = Walk(unit.run, unit.start, f"{unit.path}/{suffix}", before)
+        walk = Walk(unit.run, unit.start, unit.reading, f"{unit.path}/{suffix}", before)
         found = walk.go(again, width)
         done = {child.name: found[child.name] for child in children}
         wrong = judge(done)
@@ -316,13 +325,14 @@ def _try_once(
     single: dict[str, Any] = {"retry": None, "fallback": [], "min_confidence": None, "output_file": None}
     planned = planned.model_copy(update={"task": planned.task.model_copy(update=single)})
     told = [f"- {entry['agent']}: {entry['why']}" for entry in said]
-    lines = ["Earlier attempts at this task were not good enough:", *told, "Do better where they failed."]
+    reasons = unit.reading.apart("\n".join(told), "earlier attempts")
+    lines = ["Earlier attempts at this task were not good enough:", reasons, "Do better where they failed."]
     extra = "\n".join(part for part in (unit.extra, "\n".join(lines) if told else "") if part)
     lead = {key: unit.lead[key] for key in ("reviewer", "criteria", "goal") if key in unit.lead}
     attempt_lead = lead | {"once": True, "min_confidence": unit.min_confidence}
     work = unit.piece(planned, extra=extra) | {"lead": attempt_lead}
     child = Child("attempt", path, (), lambda _done, _under_way: work, name)
-    return Walk(unit.run, unit.start, f"{unit.path}/").go([child])["attempt"]
+    return Walk(unit.run, unit.start, unit.reading, f"{unit.path}/").go([child])["attempt"]
 
 
 def _told(said: Sequence[Mapping[str, Any]]) -> str:

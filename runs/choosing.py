@@ -9,6 +9,7 @@ from crews.verdict import ranking_request, read_ranking, tally
 from runs.attempt import FORMAL, deliver
 from runs.consulting import consult, is_offline
 from runs.state import Parked
+from runs.tainting import apart_if, taint_in
 from runs.unit import Unit
 
 _LETTERS = "ABCDEFGH"
@@ -102,7 +103,8 @@ def _rank_once(
     task = unit.planned.task
     assert task.judge is not None
     judge = unit.member(task.judge.by)
-    texts = {letter: str(good[name]["output"]) for letter, name in letters.items()}
+    outputs = {letter: str(good[name]["output"]) for letter, name in letters.items()}
+    texts = {letter: apart_if(taint_in(good[letters[letter]]), text, letter) for letter, text in outputs.items()}
     request = ranking_request(f"{task.description}\n\nExpected: {task.expected_output}", task.judge.criteria, texts)
 
     def read(answer: str) -> tuple[tuple[list[str], dict[str, str]] | None, list[str]]:
@@ -110,4 +112,4 @@ def _rank_once(
         return ((ranked, said) if ranked is not None else None), problems
 
     lane = f"{unit.path}/{judge.name}.judge{number}"
-    return consult(unit.run, judge, lane, unit.path, request, read, soft=unit.soft)
+    return consult(unit.run, judge, lane, unit.path, request, read, unit.reading, soft=unit.soft)

@@ -8,11 +8,13 @@ from agents.build import GuardedLLM, build_agent
 from crews.planned import Member
 from models.answer import Answer, ToolCall, Usage, estimate_tokens
 from models.offline.respond import OfflineTask, respond
+from policy.decide import Taint
 from project.spec import TaskSpec, ToolUse
 from runs.lanes import Lane
 from runs.model_calls import AskModel
 from runs.seams import Guard
 from runs.state import Parked, RunState
+from runs.tainting import Reading, Watch
 from runs.unit import Decisions
 from tasks.build import build_task
 from tasks.contracts import ask_again
@@ -33,6 +35,7 @@ def consult(
     task: str,
     request: str,
     read: "Read[_T]",
+    reading: Reading,
     *,
     tools: Mapping[str, Tool] | None = None,
     uses: Sequence[ToolUse] = (),
@@ -43,14 +46,17 @@ def consult(
 ) -> _T:
     """Put `request` to `member` until `read` takes the answer; a wrong one goes back with its reasons.
 
+    `reading` is that of the workflow in which it is asked: its lanes know from then on what was read for the answer.
     `asked_by` is the lane of the agent that asks: its rights and what it has read count for the answer's calls.
 
-    Raises: Parked when `tries` answers cannot be used; a resume asks again, unless `soft`: then that is a result.
+    Raises: AppError when the member may not see what was read; Parked when `tries` answers cannot be used: a resume
+    asks again, unless `soft`, then that is a result.
     """
     spec = run.plan.models[member.model]
-    lane = Lane(lane_name, task, member.name, autonomy=member.agent.autonomy)
+    lane = reading.open(Lane(lane_name, task, member.name), member.agent)
     if asked_by is not None:
-        lane.crew, lane.chain, lane.taint = asked_by.crew, (*asked_by.chain, asked_by.agent), asked_by.taint
+        lane.chain = (*asked_by.chain, asked_by.agent)
+        lane.autonomy = "supervised" if asked_by.autonomy == "supervised" else lane.autonomy
     limit = member.agent.max_execution_time
     guard = Guard(run, lane, member.model, run.models[member.model].ask, tools or {}, limit, soft=soft, uses=uses)
     taken: list[_T] = []
@@ -71,6 +77,7 @@ def consult(
             rejections = 0
         return ask_again(reasons)
 
+    untrusted = run.plan.policy is not None and any(tool.returns == "untrusted" for tool in (tools or {}).values())
     agent = build_agent(
         member.agent,
         GuardedLLM(spec.model, guard.ask, run.models[member.model].context_window),
@@ -79,11 +86,14 @@ def consult(
         schemas=[openai_schema(tool) for tool in (tools or {}).values()],
         protocol=spec.tool_calling,
         max_output_tokens=spec.max_tokens or 1024,
+        source=Watch(lane).source if untrusted else None,
     )
     asked = TaskSpec(description=request, expected_output=expected)
     build_task(lane_name, asked, agent).execute_sync(context=None, tools=[])
     if asked_by is not None:
-        asked_by.taint = asked_by.taint.plus(lane.taint)
+        reading.refresh(asked_by)
+        if lane.taint.untrusted:  # the answer itself, so that it is set apart
+            asked_by.taint = asked_by.taint.plus(Taint((lane_name,)))
     return taken[-1]
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from crews.planned import Plan
+from policy.budget import Added
 from project.errors import AppError, UsageError
 from project.settings import Settings
 from project.spec import BudgetSpec
-from runs import state, tool_hosts, workflow
+from runs import redaction, state, tool_hosts, workflow
 from runs.assembly import Assembly, Listener
+from runs.audit import open_audit
 from runs.database import Patience, is_sqlite, open_database
 from runs.engine import Engine
 from runs.files import runs_folder
@@ -71,7 +73,8 @@ class Runner:
         self._watch = Watch(self.database, self.owners)
         self.inbox = Inbox(self.database, self.patience)
         self._assembly = Assembly(settings, self._folder, self.database, self._engine, self.inbox)
-        self._settler = Settler(self._engine, self.store, self.owners, self.inbox)
+        self.audit = open_audit(self.database, settings)
+        self._settler = Settler(self._engine, self.store, self.owners, self.inbox, self.audit)
         self._executions: dict[str, _Execution] = {}
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ class Runner:
         Raises: AppError before anything is stored when a model, tool or price is not to be had; UsageError for a bad
         or taken id.
         """
-        run_id = check_run_id(run_id) if run_id else new_run_id(plan.crew)
+        run_id, plan = check_run_id(run_id) if run_id else new_run_id(plan.crew), redaction.clean_plan(plan)
         now = time.time()
         if run_id in self._executions or not self.owners.acquire(run_id):
             raise UsageError(f"run {run_id} is under way in another process", fix=f"`muster runs watch {run_id}`")
@@ -122,9 +125,10 @@ class Runner:
 
         Raises: as `start`: what is wrong with a model, tool or price is said here and not by the worker.
         """
-        run_id = check_run_id(run_id) if run_id else new_run_id(plan.crew)
+        run_id, plan = check_run_id(run_id) if run_id else new_run_id(plan.crew), redaction.clean_plan(plan)
         now = time.time()
-        self._share_inputs(self._assembly.new(run_id, plan, now))
+        self._share_inputs(self._assembly.new(run_id, plan, now, origin=origin))
+        redaction.forget(run_id)
         self._insert(
             run_id,
             plan,
@@ -154,11 +158,14 @@ class Runner:
         run_id: str,
         *,
         budget: BudgetSpec | None = None,
+        added: Added | None = None,
         accept_code_change: bool = False,
         listener: Listener | None = None,
         attended: bool = False,
     ) -> None:
         """Go on with an unfinished run, from its journal. A failed call is made again. `attended` as with `start`.
+
+        `budget` is put in the place of the run's own ceilings, `added` raises all that apply to it, for good.
 
         Raises: AppError when it is finished, under way elsewhere, or not to be resumed by this version or code.
         """
@@ -168,7 +175,7 @@ class Runner:
             raise UnderWay(f"run {run_id} is under way in {who}", fix=f"`muster runs watch {run_id}` follows it")
         row = self.find(run_id)
         try:
-            run = self._assembly.resumed(row, budget, accept_code_change, listener)
+            run = self._assembly.resumed(row, budget, accept_code_change, listener, added)
             self._begin_again(row, run)
         except BaseException:
             self.owners.release(run_id)
@@ -187,6 +194,7 @@ class Runner:
             "segment_started_at": now,
             "worked_seconds": run.worked_before,
             "budget": run.budget.model_dump_json(),
+            "added": json.dumps(run.spending.added.to_json()),
             "starts": row.starts + 1,
             # What was journaled since the last start shows that the run does not just kill its process.
             "takeovers": row.takeovers if row.state == "running" and run.worked_before == row.worked_seconds else 0,
@@ -285,6 +293,7 @@ class Runner:
         return self._forget(execution.run, replace(outcome or lost, warnings=tuple(execution.run.warnings)))
 
     def _forget(self, run: RunState, outcome: Outcome) -> Outcome:
+        self.patience.try_now(run.spending.close)
         self.owners.settled(run.run_id)
         state.forget(run.run_id)
         self._executions.pop(run.run_id, None)

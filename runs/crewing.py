@@ -5,22 +5,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crews.input_checks import check_inputs
 from crews.pipeline import crew_task_inputs, stage_inputs
 from crews.planned import CrewPlan, PlannedTask
 from crews.state import ancestors, fold_state, written_by
 from project.conditions import condition_state
 from project.errors import AppError
 from project.inputs import read_values
+from project.spec import StageSpec
 from runs import engine
 from runs.attempt import deliver
 from runs.journal import pack, unpack
 from runs.judging import check_by_rules
 from runs.state import RunState
+from runs.tainting import Reading, apart_if, taint_in
 from runs.toolbox import sources_of
-from runs.unit import Decisions, Start, Unit, work_of
+from runs.unit import Decisions, Start, Unit, shown_outputs, work_of
 from runs.walking import Child, Done, Walk
 from tasks.contracts import canonical, read_contract
 
+_A_NAME = 120
+"""Most characters of an input that may be a name rather than a text."""
 NOT_KNOWN: dict[str, Any] = {"value": None, "measured": False, "from": []}
 """The confidence of what nothing was measured of."""
 
@@ -34,6 +39,8 @@ class CrewRun:
     prefix: str
     start: Start
     decisions: Decisions
+    reading: Reading
+    """What the workflow has read in which it works."""
     crew: str | None = None
     upstream: Sequence[str] = ()
     moved: dict[str, str] = field(default_factory=dict[str, str])
@@ -47,6 +54,9 @@ class CrewRun:
         given = {name: done[name]["output"] for name in planned.waits_for if has_output(done[name])}
         writes = [write for name in before if name in done for write in writes_of(done[name])]
         folded = fold_state(self.scope.state, writes)
+        basis = self.reading.before([done[name] for name in before if name in done])
+        chain: tuple[str, ...] = more.pop("chain", self.reading.chain)
+        supervised: bool = more.pop("supervised", False) or self.reading.supervised
         return Unit(
             run=self.run,
             path=self.path(planned.name),
@@ -58,6 +68,10 @@ class CrewRun:
             outputs=given,
             state={name: value for name, value in folded.items() if name in _state_read(planned)},
             upstream=[*self.upstream, *(self.path(name) for name in before)],
+            reading=Reading(self.run.plan.policy, basis, self.scope.crew),
+            untrusted=[name for name in given if taint_in(done[name]).untrusted],
+            chain=chain,
+            supervised=supervised,
             **more,
         )
 
@@ -82,7 +96,7 @@ def walk_tasks(crew: CrewRun) -> dict[str, Any]:
     children = [
         Child(task.name, crew.path(task.name), task.waits_for, _work(crew, task), task.agent_name) for task in tasks
     ]
-    done = Walk(crew.run, crew.start, crew.prefix).go(children)
+    done = Walk(crew.run, crew.start, crew.reading, crew.prefix).go(children)
     last = next((task for task in reversed(tasks) if has_output(done[task.name])), tasks[-1])
     result = crew_result(done, last.name, json_output=last.contract is not None, order=[task.name for task in tasks])
     if not has_output(done[last.name]):
@@ -120,26 +134,54 @@ def walk_stages(crew: CrewRun) -> dict[str, Any]:
 
         def work(done: Done, _under_way: Sequence[str], stage: Any = stage, scope: CrewPlan = scope) -> dict[str, Any]:
             outputs = {name: str(result["output"]) for name, result in done.items()}
-            return {"stage": stage.crew, "given": stage_inputs(stage, scope, crew.scope.inputs, outputs)}
+            work: dict[str, Any] = {"stage": stage.crew}
+            given = stage_inputs(stage, scope, crew.scope.inputs, outputs)
+            work["given"] = {key: _as_read(stage, scope, key, text, done) for key, text in given.items()}
+            basis = crew.reading.before(done.values()).to_json()
+            work |= {"basis": basis} if basis else {}
+            work |= {"supervised": True} if crew.reading.supervised else {}
+            return work | ({"chain": list(crew.reading.chain)} if crew.reading.chain else {})
 
         children.append(Child(stage.crew, crew.path(stage.crew), names[:number], work, f"crew {stage.crew}"))
-    done = Walk(crew.run, crew.start, crew.prefix).go(children)
+    done = Walk(crew.run, crew.start, crew.reading, crew.prefix).go(children)
     return crew_result(done, names[-1], json_output=bool(done[names[-1]].get("json")), order=names)
 
 
+def _as_read(stage: StageSpec, scope: CrewPlan, name: str, text: str, done: Done) -> str:
+    """Return an input of a stage: a longer text that comes from untrusted content is set apart.
+
+    A short one may be a name or a number, which conditions, settings and paths are made of: it stays as it is.
+    """
+    mapping = stage.inputs.get(name)
+    if scope.wanted[name].type != "text" or not isinstance(mapping, str) or len(text) <= _A_NAME:
+        return text
+    for crew, result in done.items():
+        if f"{{{crew}" in mapping:
+            text = apart_if(taint_in(result), text, crew)
+    return text
+
+
 def enter_crew(
-    run: RunState, name: str, path: str, given: Mapping[str, str], start: Start, upstream: Sequence[str] = ()
+    run: RunState,
+    name: str,
+    path: str,
+    given: Mapping[str, str],
+    start: Start,
+    reading: Reading,
+    upstream: Sequence[str] = (),
 ) -> CrewRun:
     """Give a crew its inputs, checked as those of a run, in a step. Raises: AppError for an input that does not fit."""
 
     def read() -> dict[str, Any]:
         root = Path(run.paths.started_in or run.plan.project)  # prompts have the paths of the machine that started it
-        values = read_values(run.plan.crews[name].wanted, name, given, root, root, here=run.paths.here)
+        wanted = run.plan.crews[name].wanted
+        values = read_values(wanted, name, given, root, root, here=run.paths.here)
+        check_inputs(wanted, values)
         return {"kind": "inputs", "crew": name, "values": values, "seconds": 0.0}
 
     values = engine.step(f"{path}/inputs", read)["values"]
     scope = run.scope(name, values)
-    return CrewRun(run, scope, f"{path}.", start, Decisions(path, run.folder), name, upstream)
+    return CrewRun(run, scope, f"{path}.", start, Decisions(path, run.folder), reading.inside(name), name, upstream)
 
 
 def crew_for(unit: Unit, number: int) -> CrewRun:
@@ -147,10 +189,10 @@ def crew_for(unit: Unit, number: int) -> CrewRun:
     planned = unit.planned
     name = planned.agent_name
     texts = [planned.task.description, f"Expected: {planned.task.expected_output}"]
-    texts += [unit.context] if unit.context else [unit.outputs[need] for need in planned.needs if need in unit.outputs]
+    texts += [unit.context] if unit.context else list(shown_outputs(unit).values())
     given = crew_task_inputs(unit.run.plan.crews[name], "\n\n".join([*texts, *([unit.extra] if unit.extra else [])]))
     path = unit.path if number == 1 else f"{unit.path}.again{number}"
-    return enter_crew(unit.run, name, path, given, unit.start, unit.upstream)
+    return enter_crew(unit.run, name, path, given, unit.start, unit.reading, unit.upstream)
 
 
 def as_task_result(unit: Unit, result: Mapping[str, Any], number: int = 1) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, Timeou
 
 from project.errors import AppError
 from project.settings import Settings
+from runs import redaction, sealing
 
 _T = TypeVar("_T")
 
@@ -40,7 +41,12 @@ def database_exists(settings: Settings) -> bool:
 
 
 def open_database(settings: Settings) -> sa.Engine:
-    """Open the database that the settings lead to. Raises: AppError when PostgreSQL does not answer."""
+    """Open the database that the settings lead to; from now on secrets are kept out of it, as the environment says.
+
+    Raises: AppError when PostgreSQL does not answer, or a key of the journal is too short.
+    """
+    sealing.use(settings.environment)
+    redaction.use(settings.environment)
     path = _sqlite_path(settings)
     return open_sqlite(path) if path is not None else _open_postgres(settings.database_url or "")
 

@@ -16,6 +16,7 @@ from runs.consulting import consult, is_offline
 from runs.lanes import Lane
 from runs.toolbox import tools_for
 from runs.unit import Unit
+from tools.tool import Tool
 
 ASK = "ask_coworker"
 HAND_OVER = "hand_over"
@@ -100,6 +101,10 @@ class Delegation:
             return f"You have asked this already. The answer was:\n{self._answers[key]}"
         if self._asked >= _MOST_QUESTIONS:
             return f"You have asked {self._asked} times; that is the most. Finish the work yourself."
+        tools = tools_for(self.unit.run, member.agent.tools)
+        refused = self._kept_from(member) or self._would_tell(member, tools)
+        if refused:
+            return refused
         if is_offline(self.unit.run, member):
             return "Nobody can be asked: this needs a language model"
         self._asked += 1
@@ -111,9 +116,9 @@ class Delegation:
             among=[one.name for one in self.coworkers],
             by=unit.planned.agent_name,
         )
-        request = arguments["request"] + (f"\n\nContext:\n{arguments['context']}" if arguments.get("context") else "")
+        context = unit.reading.apart(arguments.get("context", ""), unit.planned.agent_name)
+        request = arguments["request"] + (f"\n\nContext:\n{context}" if context else "")
         lane = f"{unit.path}/{unit.planned.agent_name}>{member.name}#{self._asked}"
-        tools = tools_for(unit.run, member.agent.tools)
         answer = consult(
             unit.run,
             member,
@@ -121,6 +126,7 @@ class Delegation:
             unit.path,
             request,
             _any_text,
+            unit.reading,
             tools=tools,
             uses=member.agent.tools,
             soft=unit.soft,
@@ -130,11 +136,32 @@ class Delegation:
         self._answers[key] = answer
         return answer
 
+    def tools(self) -> list[Tool]:
+        """Return the tools of those whom it may ask."""
+        return [tool for one in self.coworkers for tool in tools_for(self.unit.run, one.agent.tools).values()]
+
+    def _kept_from(self, member: Member) -> str:
+        """Say why a member may not be given the work, where it would see what is not for it."""
+        if member.agent.clearance == "public" and self.unit.reading.now().taint.private:
+            return (
+                f"{member.name} was not asked: it has a public clearance, and you have read private content. "
+                "Do the work yourself, or ask somebody else."
+            )
+        return ""
+
+    def _would_tell(self, member: Member, tools: Mapping[str, Tool]) -> str:
+        """Say why a member may not be asked, where its answer could hold what is not for this agent."""
+        if self.unit.planned.agent.clearance == "public" and any(tool.private for tool in tools.values()):
+            return f"{member.name} was not asked: its tools return private content, and you have a public clearance."
+        return ""
+
     def _hand_over(self, call: ToolCall) -> str:
         arguments, problem = _read(call, ("to", "reason", "done"))
         member = _named(self.takers, arguments.get("to", ""))
         if not problem and member is None:
             problem = f"The task cannot be handed to {arguments['to']!r}; {_who(self.takers)}"
+        if member is not None and not problem:
+            problem = self._kept_from(member)
         if problem:
             return problem
         assert member is not None

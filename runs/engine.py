@@ -1,6 +1,7 @@
 """The narrow seam to DBOS Transact: launch, workflows, steps, resuming, reading. Nothing else of Muster knows DBOS.
 
-Private uses, all under contract tests: pickles are refused on reading; `engine_sqlite.py`; `engine_owner.py` and the
+Private uses, all under contract tests: pickles are refused on reading; values are stored and read through
+`sealing.py`; `engine_sqlite.py`; `engine_owner.py` and the
 way in which DBOS's own queue executes a workflow that it has claimed.
 """
 
@@ -24,7 +25,10 @@ from dbos._serialization import DefaultSerializer
 from project.errors import Stop
 from runs.engine_owner import set_aside, take
 from runs.engine_sqlite import use_plain_sql
+from runs.journal import Cleaned
+from runs.redaction import redactor_of
 from runs.rows import Recorded, StepRow
+from runs.sealing import is_sealed, open_text, seal_text
 
 _R = TypeVar("_R")
 
@@ -35,6 +39,7 @@ JOURNAL_FORMAT = "2"
 """Version of names, order and shape of steps. Only runs of the same format are executed."""
 
 _APP = "muster"
+_as_json = DBOSPortableJSONSerializer.serialize
 _RECORD_POLL_SECONDS = 0.005
 _ACTIVE = ("PENDING", "ENQUEUED", "DELAYED")
 
@@ -45,7 +50,7 @@ def workflow(name: str) -> Callable[[Callable[..., _R]], Callable[..., _R]]:
 
 
 def step(name: str, body: Callable[[], _R]) -> _R:
-    """Run `body` once and journal its JSON result under `name`; on replay return what was journaled.
+    """Run `body` once and journal its JSON result under `name`, without secrets; on replay return what was journaled.
 
     What `body` raises is raised and not journaled, so the step is made again when the run goes on. Errors that are to
     be kept are returned as data.
@@ -53,7 +58,7 @@ def step(name: str, body: Callable[[], _R]) -> _R:
 
     def run() -> _R:
         try:
-            return body()
+            return _without_secrets(body())
         except Exception as error:
             raise _Carried(error) from error
 
@@ -61,6 +66,13 @@ def step(name: str, body: Callable[[], _R]) -> _R:
         return DBOS.run_step({"name": name}, run)
     except _Carried as carried:
         raise carried.error from None
+
+
+def _without_secrets(value: _R) -> _R:
+    # The one way into the journal: what a run goes on with is what stands there.
+    if isinstance(value, Cleaned):
+        return value
+    return redactor_of((DBOS.workflow_id or "").partition(".")[0]).value(value)
 
 
 class _Carried(Stop):
@@ -118,18 +130,24 @@ def _refuse_pickles() -> None:
     DefaultSerializer.deserialize = refuse  # type: ignore[method-assign]
 
 
+def _seal() -> None:
+    """Have DBOS store and read values through runs/sealing.py: plain JSON where there is no key."""
+
+    def serialize(self: Any, value: Any) -> str:
+        return seal_text(_as_json(self, value))
+
+    def deserialize(self: Any, text: str | None) -> Any:
+        return None if text is None else json.loads(open_text(text))
+
+    DBOSPortableJSONSerializer.serialize = serialize  # type: ignore[method-assign]
+    DBOSPortableJSONSerializer.deserialize = deserialize  # type: ignore[method-assign]
+
+
 def _stop_polling(dbos: Any) -> None:
     # Its queues, delays, schedules and notifications are not used; asking for them costs 2 % of a core, for ever.
     for event in (*dbos.background_thread_stop_events, dbos._background_jobs_stop_event):
         event.set()
     dbos._sys_db._run_background_processes = False
-
-
-class _PlainJson(DBOSPortableJSONSerializer):
-    """The portable serializer without its walk over every value: ours are plain JSON already."""
-
-    def serialize(self, value: Any) -> str:
-        return json.dumps(value, separators=(",", ":"))
 
 
 class Engine:
@@ -143,6 +161,7 @@ class Engine:
     def launch(self) -> None:
         """Start DBOS. It executes only what this process starts or resumes."""
         _refuse_pickles()
+        _seal()
         use_plain_sql()
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
         DBOS(
@@ -150,7 +169,7 @@ class Engine:
                 "name": _APP,
                 "system_database_url": _address(self.database),
                 "system_database_engine": self.database,
-                "serializer": _PlainJson(),
+                "serializer": DBOSPortableJSONSerializer(),
                 "executor_id": self.executor_id,
                 "application_version": JOURNAL_FORMAT,
                 "log_level": "CRITICAL",
@@ -246,6 +265,7 @@ class Reader:
 
     def __init__(self, database: sa.Engine) -> None:
         _refuse_pickles()
+        _seal()
         logging.getLogger("dbos").setLevel(logging.CRITICAL)
         self.database = database
         self._client = DBOSClient(
@@ -293,12 +313,17 @@ def _recorded(item: Any) -> Recorded:
     return Recorded(
         id=item.workflow_id,
         status=item.status,
-        output=item.output,
+        output=_opened(item.output),
         error=str(item.error) if item.error is not None else "",
         executor=item.executor_id or "",
         created_at=(item.created_at or 0) / 1000,
         updated_at=(item.updated_at or 0) / 1000,
     )
+
+
+def _opened(value: Any) -> Any:
+    # What DBOS cannot read when it lists, it gives as the text that is stored. Raises: AppError for a sealed one.
+    return json.loads(open_text(value)) if is_sealed(value) else value
 
 
 def _step_rows(workflow_id: str, found: Sequence[Any]) -> list[StepRow]:
@@ -310,7 +335,7 @@ def _step_rows(workflow_id: str, found: Sequence[Any]) -> list[StepRow]:
             workflow_id,
             row["function_id"],
             row["function_name"],
-            row["output"],
+            _opened(row["output"]),
             row["child_workflow_id"],
             seconds(row.get("started_at_epoch_ms")),
             seconds(row.get("completed_at_epoch_ms")),

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from project.errors import AppError, Stop
 from project.settings import Settings
 from runs.places import Place, PlaceError, open_place
+from runs.sealing import open_bytes, seal_bytes
 
 _R = TypeVar("_R")
 _PAUSES = (0.2, 1.0, 3.0, 9.0)
@@ -314,13 +315,13 @@ def bring_files(folder: Path, project: Path, records: Sequence[Mapping[str, Any]
 
 def keep_unsaved(folder: Path, token: str, record: Mapping[str, Any]) -> None:
     """Keep the record of a call that was made but could not be shared, so that it is not made again here."""
-    write_atomically(_unsaved(folder, token), json.dumps(record).encode())
+    write_atomically(_unsaved(folder, token), seal_bytes(json.dumps(record).encode()))
 
 
 def find_unsaved(folder: Path, token: str) -> dict[str, Any] | None:
     """Return the record that was kept of this very call, or None."""
     with contextlib.suppress(FileNotFoundError):
-        return json.loads(_unsaved(folder, token).read_bytes())
+        return json.loads(open_bytes(_unsaved(folder, token).read_bytes()))
     return None
 
 

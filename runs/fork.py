@@ -20,7 +20,7 @@ from runs.journal import unpack
 from runs.journal_rows import JournalRows, Taken
 from runs.plan_changes import Place, crew_changes, find_place, manager_changes, member_changes, task_changes
 from runs.rows import Recorded, StepRow
-from runs.store import RunRow, digest_of
+from runs.store import RunRow, digest_of, stored_plan
 from runs.tables import RUNS
 
 _FOLDERS = ("payloads", "files")
@@ -69,6 +69,9 @@ def fork_run(
         told = "; ".join(f"{name} ({', '.join(changes[:5])})" for name, changes in selection.refused.items())
         fix = f"fork from {next(iter(selection.refused))} or earlier, or start a new run"
         raise AppError(f"the change reaches work that was done before {task}: {told}", fix=fix)
+    if plan.policy is not None and row.read_plan().policy is None and (selection.kept or selection.taken):
+        what = f"run {row.run_id} was started before there were policies: what its tasks have read is not known"
+        raise AppError(what, fix="start a new run, or fork it as it was, without a change")
     folder = runs_folder / new_id
     try:
         _copy_files(runs_folder / row.run_id, folder)
@@ -90,7 +93,7 @@ def _row_of_fork(
     found = connection.execute(sa.select(RUNS).where(RUNS.c.run_id == row.run_id)).mappings().one()
     changed: dict[str, Any] = {"plan": row.plan, "digest": row.digest}
     if plan != row.read_plan():
-        text = plan.model_dump_json()
+        text = stored_plan(plan)
         changed = {"plan": text, "digest": digest_of(text), "offline": plan.offline}
         changed["budget"] = plan.budget.model_dump_json()
     return {

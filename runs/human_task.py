@@ -7,6 +7,7 @@ from typing import Any, cast
 import yaml
 
 from crews.state import written_by
+from models.marks import strip_marks
 from project.spec import FieldSpec
 from runs.asking import ask_person
 from runs.attempt import deliver
@@ -37,6 +38,7 @@ def ask_for_output(unit: Unit) -> dict[str, Any]:
     told = "\n\n".join(
         part for part in (planned.task.description, f"Expected: {planned.task.expected_output}", context, form) if part
     )
+    told = strip_marks(told)  # a person tells by themselves what is asked of them
     reasons: list[str] = []
     asked_now = number = 0
     while True:

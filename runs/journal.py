@@ -8,10 +8,16 @@ from typing import Any, cast
 
 from project.errors import AppError
 from runs.files import fetch, share, write_atomically
+from runs.redaction import redactor_of
+from runs.sealing import open_bytes, seal_bytes
 
 _RECORD_LIMIT = 1_000_000
 _PART_LIMIT = 100_000
 _FILE = "$file"
+
+
+class Cleaned(dict[str, Any]):
+    """A record that holds no secrets."""
 
 
 def digest(*parts: object) -> str:
@@ -21,14 +27,18 @@ def digest(*parts: object) -> str:
 
 
 def pack(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the record as it is journaled: when it is larger than 1 MB, its large parts are put into files.
+    """Return the record as it is journaled: without secrets; when it is larger than 1 MB, its large parts are in files.
 
-    Where machines share files, they are shared when this returns. Raises: NotShared.
+    `folder` is the run's own, called by its id. Where machines share files, they are shared when this returns.
+    Raises: NotShared.
     """
+    record = redactor_of(folder.name).value(record)
     sizes = {key: len(json.dumps(value)) for key, value in record.items()}
     if sum(sizes.values()) <= _RECORD_LIMIT:
-        return dict(record)
-    return {key: _to_file(value, folder) if sizes[key] > _PART_LIMIT else value for key, value in record.items()}
+        return Cleaned(record)
+    return Cleaned(
+        {key: _to_file(value, folder) if sizes[key] > _PART_LIMIT else value for key, value in record.items()}
+    )
 
 
 def unpack(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -37,7 +47,7 @@ def unpack(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _to_file(value: Any, folder: Path) -> dict[str, Any]:
-    text = json.dumps(value, ensure_ascii=True).encode()
+    text = seal_bytes(json.dumps(value, ensure_ascii=True).encode())
     name = hashlib.sha256(text).hexdigest()
     path = folder / "payloads" / name
     if not path.exists():
@@ -60,4 +70,4 @@ def _from_file(value: Any, folder: Path) -> Any:
         raise AppError(f"a part of the journal is missing: {path}") from error
     if hashlib.sha256(text).hexdigest() != name:
         raise AppError(f"a part of the journal was changed: {path}")
-    return json.loads(text)
+    return json.loads(open_bytes(text))

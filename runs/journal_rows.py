@@ -17,6 +17,7 @@ from project.errors import AppError
 from runs.database import is_sqlite
 from runs.journal import unpack
 from runs.rows import Recorded, StepRow
+from runs.sealing import open_text, to_json
 
 OPERATOR = "operator"
 """Who gave the output of a task that `muster runs set` closed; last part of the name of the step that says so."""
@@ -73,18 +74,42 @@ class JournalRows:
         with self.database.connect() as connection:
             return [_step(cast(Row, dict(row))) for row in connection.execute(query).mappings()]
 
+    def lanes_as_stored(self, connection: sa.Connection, run_ids: Sequence[str]) -> Iterator[Row]:
+        """Yield the workflows of these runs with `inputs`, `result` and `wrong` as their texts stand, by their ids."""
+        status, given, output = (self._tables[f"workflow_{name}"] for name in ("status", "input", "output"))
+        mine = status.c.workflow_uuid
+        joined = status.outerjoin(given, given.c.workflow_uuid == mine).outerjoin(
+            output, output.c.workflow_uuid == mine
+        )
+        keys = ("workflow_uuid", "status", "name", "parent_workflow_id", "created_at", "serialization")
+        columns = [*(status.c[key] for key in keys), given.c.inputs.label("given")]
+        columns += [output.c.output.label("result"), output.c.error.label("wrong")]
+        for some in _in_parts(run_ids):
+            query = sa.select(*columns).select_from(joined).where(self._of_runs(mine, some)).order_by(mine)
+            yield from (cast(Row, dict(row)) for row in connection.execute(query).mappings())
+
+    def steps_as_stored(self, connection: sa.Connection, run_ids: Sequence[str]) -> Iterator[Row]:
+        """Yield the steps of these runs as their rows stand, by workflow and number."""
+        table = self._tables["operation_outputs"]
+        for some in _in_parts(run_ids):
+            query = sa.select(table).where(self._of_runs(table.c.workflow_uuid, some))
+            query = query.order_by(table.c.workflow_uuid, table.c.function_id)
+            yield from (cast(Row, dict(row)) for row in connection.execute(query).mappings())
+
     def result_text(self, workflow_id: str) -> str | None:
-        """Return the result of a workflow as its bytes stand in the journal."""
+        """Return the result of a workflow as the text that was journaled."""
         table = self._tables["workflow_output"]
         with self.database.connect() as connection:
-            return connection.execute(sa.select(table.c.output).where(table.c.workflow_uuid == workflow_id)).scalar()
+            query = sa.select(table.c.output).where(table.c.workflow_uuid == workflow_id)
+            text = connection.execute(query).scalar()
+        return None if text is None else open_text(text)
 
     def work(self, workflow_id: str, folder: Path) -> dict[str, Any]:
         """Return the work that a task's workflow was given; {} where there is none."""
         table = self._tables["workflow_input"]
         with self.database.connect() as connection:
             text = connection.execute(sa.select(table.c.inputs).where(table.c.workflow_uuid == workflow_id)).scalar()
-        arguments: list[Any] = json.loads(text)["positionalArgs"] if text else []
+        arguments: list[Any] = json.loads(open_text(text))["positionalArgs"] if text else []
         return unpack(cast(dict[str, Any], arguments[2]), folder) if len(arguments) > 2 else {}
 
     # -- copying
@@ -262,13 +287,18 @@ def _renamed(value: str | None, old: str, new: str) -> str | None:
 
 def _renamed_input(text: str, old: str, new: str) -> str:
     """Rename the run in the arguments of a workflow: the first one is its id. Texts of tasks stay as they are."""
-    found: dict[str, Any] = json.loads(text)
+    found: dict[str, Any] = json.loads(open_text(text))
     arguments = cast(list[Any], found["positionalArgs"])
     return _written(found | {"positionalArgs": [_renamed(arguments[0], old, new), *arguments[1:]]})
 
 
 def _written(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return to_json(value)
+
+
+def read_stored(text: str | None, serialization: str | None) -> Any:
+    """Return a value of the journal from its text as stored. Raises: ValueError, AppError."""
+    return _read(text, serialization)
 
 
 def _read(text: str | None, serialization: str | None) -> Any:
@@ -276,7 +306,7 @@ def _read(text: str | None, serialization: str | None) -> Any:
         return None
     if serialization not in (None, _PORTABLE):
         raise AppError("the journal holds a value that Muster did not write")
-    return json.loads(text)
+    return json.loads(open_text(text))
 
 
 def _recorded(row: Row) -> Recorded:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from models.make import clean
+from models.marks import NOTICE
 from models.offline.respond import NEEDS_MODEL
+from policy.order import not_called
 from project.spec import GuardrailSpec
 from runs.asking import ask_person
 from runs.questions import Question
@@ -93,6 +95,7 @@ class Judge:
     def _judge_by_rules(self, answer: str) -> dict[str, Any]:
         planned = self.unit.planned
         plain = planned.contract is None and all(guardrail.text is not None for guardrail in planned.task.guardrails)
+        plain = plain and not self._must_call()
         if plain and not is_empty(answer):  # nothing to judge, so nothing to journal
             return {"text": answer, "reasons": [], "checks": []}
         return self.guard.journal(f"verdict#{self._round}", lambda: self._verdict(answer))[1]
@@ -153,12 +156,20 @@ class Judge:
             return text, checks
         if is_empty(answer) and not self.offline:
             note("not empty", ["the answer says nothing"])
+        if self._must_call():
+            note("must_call", self.unit.run.governor.not_called(self.tools, self.unit.path))
         if planned.contract is not None:
             value, problems = read_contract(answer, planned.contract)
             note("contract", problems)
             if value is not None and not problems:
                 text = canonical(value)
         return text, [*checks, *check_by_rules(self.unit, text, self.sources, self.tools)]
+
+    def _must_call(self) -> bool:
+        """Say whether a rule of the policy wants a tool to be called here: the same whatever was called by now."""
+        governor = self.unit.run.governor
+        names = [governor.written(name) for name in self.tools]
+        return governor.policy is not None and bool(not_called(governor.policy.order, names, self.unit.path, ()))
 
     def _spoken(self) -> list[GuardrailSpec]:
         spoken = [guardrail for guardrail in self.unit.planned.task.guardrails if guardrail.text is not None]
@@ -172,9 +183,11 @@ class Judge:
         demand = guardrail.text or ""
         if self.offline:
             return {"check": demand, "passed": True, "not_judged": True, "reasons": []}
+        shown = self.unit.reading.apart(text, f"output of {self.unit.path}")
+        prompt = _JUDGE_PROMPT if shown == text else f"{_JUDGE_PROMPT}\n{NOTICE}"
         messages = [
-            {"role": "system", "content": _JUDGE_PROMPT},
-            {"role": "user", "content": f"The demand:\n{demand}\n\nThe text:\n{text}"},
+            {"role": "system", "content": prompt},
+            {"role": "user", "content": f"The demand:\n{demand}\n\nThe text:\n{shown}"},
         ]
         self.guard.lane.sent = 0
         for _ in range(_JUDGE_TRIES):

@@ -8,8 +8,10 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from project.settings import Settings
+from runs.audit import audit_keys
 from runs.retention import prune, read_limits
 from runs.store import RunStore
+from runs.tombstones import Gravedigger
 
 _EVERY_SECONDS = 3600.0
 
@@ -21,6 +23,7 @@ class Keeper:
         """Raises: AppError for a limit that is no number."""
         self._limits = read_limits(settings.environment)
         self._store, self._folder, self._tell = store, runs_folder, tell
+        self._gravedigger = Gravedigger(keys=audit_keys(settings))
         self._next_at = 0.0
         self._thread: threading.Thread | None = None
 
@@ -36,7 +39,8 @@ class Keeper:
     def _prune(self, compact: bool) -> None:
         age, size = self._limits
         try:
-            done = prune(self._store.database, self._store, self._folder, age, size, compact=compact)
+            store, digger = self._store, self._gravedigger
+            done = prune(store.database, store, self._folder, age, size, compact=compact, gravedigger=digger)
         except SQLAlchemyError as error:
             self._tell(f"old runs could not be deleted: {type(error).__name__}; tried again in an hour")
             return

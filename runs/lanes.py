@@ -6,16 +6,27 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from policy.budget import Spent
-from policy.decide import ALLOWED, Allow, Ask, Call, Halt, Refuse, Taint, decide
+from policy.budget import Spent, suggest
+from policy.decide import ALLOWED, Allow, Ask, Call, Halt, Refuse, Taint, Verdict, decide
 from project.spec import ModelSpec
+from project.spec_policy import ApprovalSpec
 from runs import engine
 from runs.clock import Limit
 from runs.files import NotShared, find_unsaved, keep_unsaved, place_of, share_made
 from runs.journal import digest, pack, unpack
-from runs.report import spent_on
+from runs.redaction import redactor_of
 from runs.state import Diverged, Event, Parked, RunState
 from tools.tool import Tool
+
+_FREE = frozenset({"refused", "asks", "cached", "lost", "unknown_outcome", "settled_by"})
+"""What a record has whose tool was not called for it."""
+
+Approved = Callable[[ApprovalSpec], bool]
+"""Says whether people have approved a call as a rule wants it."""
+
+
+def _nobody(_asked: ApprovalSpec) -> bool:
+    return False
 
 
 @dataclass
@@ -44,6 +55,8 @@ class Lane:
     """Least confidence of the outputs that its task builds on."""
     autonomy: Literal["supervised", "autonomous"] | None = None
     """How much its agent may do by itself."""
+    clearance: Literal["public", "private"] = "private"
+    """What its agent may read."""
 
 
 class Seam:
@@ -67,39 +80,68 @@ class Seam:
         *,
         step: str = "",
         problems: Sequence[str] = (),
-        worst_usd: Decimal | None = None,
-        worst_tokens: int = 0,
+        worst: Spent | None = None,
         price_known: bool = True,
-        approved: bool = False,
+        approved: Approved = _nobody,
     ) -> Allow | Refuse | Ask:
         """Decide on a call and, where it may be made, reserve its worst case. `step` is the name of a tool's call.
 
+        Where only calls of other lanes stand in its way that may yet use less than they could, they are waited for.
         Raises: Parked at a ceiling.
         """
-        governor, is_tool = self.run.governor, call.kind == "tool"
+        spending, price = self.run.spending, self.run.governor.tool(call.name).price_usd
+        worst = worst or Spent(tool_calls=1, usd=price or Decimal(0))
+        while True:
+            mark = spending.mark()
+            decision = self._decide_now(call, step, problems, worst, price_known=price_known, approved=approved)
+            if isinstance(decision, Allow):
+                reason = spending.enter(self.lane.name, self.stop_if_asked)
+                if not reason:
+                    return decision
+                self.run.governor.note(step, {"kind": call.kind, "refused": reason})
+            elif isinstance(decision, Halt):
+                reason = decision.reason
+            else:
+                return decision
+            worked = Spent(seconds=self.run.worked_seconds())
+            if not spending.may_fit(call, worst, worked, price_known=price_known):
+                raise self._stopped(reason, worst)
+            if not spending.wait_for_others(self.lane.name, mark, self.stop_if_asked):
+                raise self._stopped(reason, worst)
+
+    def _decide_now(
+        self, call: Call, step: str, problems: Sequence[str], worst: Spent, *, price_known: bool, approved: Approved
+    ) -> Allow | Refuse | Ask | Halt:
+        governor, spending, is_tool = self.run.governor, self.run.spending, call.kind == "tool"
         verdict = governor.verdict(call) if is_tool and call.effect is not None else ALLOWED
+        if self.lane.clearance == "public" and is_tool and (tool := self._tools.get(call.name)) and tool.private:
+            verdict = Verdict("deny", "clearance", f"what it returns is private, and {call.agent} may not read that")
         with self.run.lock:
             decision = decide(
                 call,
-                self.run.committed().plus(Spent(seconds=self.run.worked_seconds())),
+                spending.committed().plus(Spent(seconds=self.run.worked_seconds())),
                 self.run.budget,
                 self._tools,
-                worst_usd=worst_usd,
-                worst_tokens=worst_tokens,
+                worst_usd=worst.usd,
+                worst_tokens=worst.input_tokens + worst.output_tokens,
                 price_known=price_known,
                 argument_problems=problems,
-                out_of_order=governor.out_of_order(call) if is_tool else "",
+                out_of_order=governor.out_of_order(step, call) if is_tool else "",
                 verdict=verdict,
-                approved=approved,
+                approved=verdict.decide == "ask" and approved(verdict.approval),
+                ceilings=spending.ceilings(call),
             )
             if isinstance(decision, Allow):
-                worst = Spent(model_calls=1, input_tokens=worst_tokens, usd=worst_usd or Decimal(0))
-                self.run.reserved[self.lane.name] = Spent(tool_calls=1) if is_tool else worst
+                spending.book(self.lane.name, call, worst)
                 if is_tool:
                     governor.begin(step, call)
-        if isinstance(decision, Halt):
-            raise Parked("stopped", decision.reason)
         return decision
+
+    def _stopped(self, reason: str, worst: Spent) -> Parked:
+        more = suggest(reason, worst.usd, worst.input_tokens + worst.output_tokens)
+        option = f" --add-budget {more}" if more else ""
+        fix = f"`muster runs resume {self.run.run_id}{option}` goes on; what is done is kept and not paid again"
+        return Parked("stopped", reason, fix if more else "")
 
     def journaled(self, name: str, body: Callable[[], dict[str, Any]], token: str = "") -> tuple[bool, dict[str, Any]]:
         """Run `body` as a step; return whether it was run now, and the record.
@@ -117,13 +159,15 @@ class Seam:
             self.run.clock.begin(self.lane.task, self.lane.agent)
             try:
                 if place_of(self.run.folder) is None:
-                    return pack(body(), self.run.folder)
+                    return pack(self._settled(body()), self.run.folder)
                 return self._shared(body, digest(name, self.lane.history, token))
+            except BaseException:
+                self.run.spending.leave(self.lane.name, self.stop_if_asked)
+                raise
             finally:
                 self.run.clock.end(self.lane.task, self.lane.agent)
                 with self.run.lock:
                     self.run.in_flight -= 1
-                    self.run.reserved.pop(self.lane.name, None)
 
         record = unpack(engine.step(name, run), self.run.folder)
         self.made_now += fresh
@@ -135,15 +179,23 @@ class Seam:
         folder = self.run.folder
         record = find_unsaved(folder, token)
         if record is not None:
-            self.run.settle(self.lane.name, spent_on(record))
+            self.run.spending.found_again(record)
+            self._settled(record)
         else:
-            record = body()
+            record = redactor_of(self.run.run_id).value(self._settled(body()))
         try:
             record = share_made(folder, record)
             return pack(record, folder)
         except NotShared:
             keep_unsaved(folder, token, record)
             raise
+
+    def _settled(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Put what a call really used in the place of what was reserved for it; return the record, which says it."""
+        price = self.run.governor.tool(str(record.get("tool"))).price_usd if record["kind"] == "tool" else None
+        if price is not None and not record.keys() & _FREE:
+            record = record | {"cost_usd": str(price)}
+        return self.run.spending.settle(self.lane.name, record, self.stop_if_asked)
 
     def journal(self, name: str, body: Callable[[], dict[str, Any]]) -> tuple[bool, dict[str, Any]]:
         """Run `body` as a step of this lane that is neither a model nor a tool call."""
@@ -159,7 +211,8 @@ class Seam:
             self.run.warnings.append(what)
 
     def spend(self, kind: Literal["call", "retry"], detail: str, more: Spent) -> None:
-        self.run.settle(self.lane.name, more)
+        """Tell what a call spends; that of a tool is made now."""
+        self.run.spending.begin(self.lane.name)
         self.run.tell(Event(kind, self.lane.task, detail, more))
 
     def pause(self, seconds: float) -> None:
@@ -171,6 +224,7 @@ class Seam:
     def time_left(self, most: float | None = None) -> float:
         """Return how many seconds a call may take: `most`, and what the agent, the task and the run have left."""
         limits = [limit.seconds_left for limit in self._limits()]
+        limits += self.run.spending.seconds_left(self.lane.task, self.lane.agent)
         if self.run.budget.max_seconds is not None:
             limits.append(self.run.budget.max_seconds - self.run.worked_seconds())
         return max(0.05, min([self._spec.timeout_seconds if most is None else most, *limits]))

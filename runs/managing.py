@@ -4,7 +4,6 @@ Every choice is journaled as a decision with its reason; `runs why` tells them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, cast
 
 from crews.packet import make_packet, packet_problems, packet_text
@@ -26,6 +25,7 @@ from runs.crewing import CrewRun, has_output
 from runs.planning import Managed, intake, limits_as_journaled, make_plan, read_for, review_plan
 from runs.questions import Question
 from runs.state import Event, Parked
+from runs.tainting import apart_if, taint_in
 from runs.unit import found_by, work_of
 from runs.walking import Child, Done, Walk
 
@@ -113,7 +113,7 @@ def _work(managed: Managed, label: str) -> None:
     crew = managed.crew
     open_ids = [name for name in managed.planned if name not in managed.done]
     children = [Child(name, crew.path(name), managed.planned[name].needs, _give(managed, name)) for name in open_ids]
-    walk = Walk(crew.run, crew.start, f"{crew.prefix}{label}", dict(managed.done))
+    walk = Walk(crew.run, crew.start, crew.reading, f"{crew.prefix}{label}", dict(managed.done))
     managed.done = walk.go(children)
 
 
@@ -140,6 +140,8 @@ def _give(managed: Managed, name: str) -> Any:
             context=_packets(managed, routed, done),
             soft=True,
             lead=lead,
+            chain=(*managed.crew.reading.chain, managed.manager.name),
+            supervised=managed.manager.agent.autonomy == "supervised",
         )
         return work_of(unit)
 
@@ -199,10 +201,10 @@ def _packets(managed: Managed, planned: PlannedTask, done: Done) -> str:
             continue
         before = managed.planned[name]
         found = found_by(managed.crew.run, [managed.crew.path(name)])
-        evidence = [asdict(item) for item in found]
+        evidence = [{key: getattr(item, key) for key in ("id", "source", "arguments", "text")} for item in found]
         reason = managed.subtasks[planned.name].reason
         packet = make_packet(name, done[name], before.task.expected_output, before.contract, evidence, reason)
-        parts.append(packet_text(packet))
+        parts.append(apart_if(taint_in(done[name]), packet_text(packet), name))
     return "\n\n".join(parts)
 
 
@@ -225,18 +227,24 @@ def _plan_again(managed: Managed) -> None:
     failed = [(name, [_why_open(managed, name)]) for name in open_ids]
     if managed.offline:
         return
+    nothing: dict[str, Any] = {}
+    told = [
+        (name, [apart_if(taint_in(managed.done.get(name, nothing)), why, name) for why in reasons])
+        for name, reasons in failed
+    ]
     finished = [
-        (name, str(result.get("agent", "")), str(result["output"]))
+        (name, str(result.get("agent", "")), apart_if(taint_in(result), str(result["output"]), name))
         for name, result in managed.done.items()
         if has_output(result)
     ]
     limits = limits_as_journaled(managed, 0)
-    request = plan_request(managed.brief, managed.team, managed.given, limits, finished, failed)
+    request = plan_request(managed.brief, managed.team, managed.given, limits, finished, told)
 
     def read(text: str) -> tuple[WorkPlan | None, list[str]]:
         return read_for(managed, text, limits)
 
-    plan = consult(crew.run, managed.manager, managed.lane("replan"), crew.path("manager"), request, read)
+    about = crew.path("manager")
+    plan = consult(crew.run, managed.manager, managed.lane("replan"), about, request, read, crew.reading)
     crew.decisions.record(
         "replan",
         [one.id for one in plan.subtasks],

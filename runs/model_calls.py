@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from models.answer import Answer, ModelError, Usage, estimate_tokens
@@ -14,6 +15,7 @@ from policy.decide import Call
 from runs.journal import digest
 from runs.lanes import Seam
 from runs.rates import rate_key
+from runs.redaction import redactor_of
 from runs.report import spent_on_model
 from runs.state import Parked
 
@@ -118,6 +120,7 @@ class ModelCalls:
     def _attempt(self, asking: _Asking, exact: str) -> dict[str, Any]:
         spec = self._specs[asking.model]
         self._seam.stop_if_asked()
+        spending = self._run.spending
         prompt_tokens = estimate_tokens(json.dumps([list(asking.messages), list(asking.tools)], default=str))
         self._afford_model_call(asking.model, prompt_tokens)
         record: dict[str, Any] = {
@@ -136,11 +139,13 @@ class ModelCalls:
         if spec.rate_limit is not None and self._run.rates is not None:
             rate = spec.rate_limit
             self._run.rates.wait(rate_key(spec), rate.calls, rate.seconds, self._seam.stop_if_asked)
-        limit = self._seam.time_left(spec.timeout_seconds)
+        limit = self._seam.time_left(spending.most_seconds(spec.timeout_seconds))
         ask = self._ask_model if asking.model == self._first else self._run.models[asking.model].ask
+        spending.begin(self._lane.name)
         began = time.monotonic()
         try:
-            answer = ask(asking.messages, asking.tools, limit)
+            hide = redactor_of(self._run.run_id).value
+            answer = ask(hide(asking.messages), hide(asking.tools), limit)
         except ModelError as error:
             record["seconds"] = round(time.monotonic() - began, 4)
             return record | self._failed(asking, error)
@@ -188,10 +193,11 @@ class ModelCalls:
         price, source = self._run.prices[model]
         spec = self._specs[model]
         output = spec.max_tokens or 1024
-        worst = cost_of(Usage(prompt_tokens, output), price) if price else None
+        usd = cost_of(Usage(prompt_tokens, output), price) if price else Decimal(0)
+        worst = Spent(model_calls=1, input_tokens=prompt_tokens, output_tokens=output, usd=usd)
         call = Call("model", self._run.run_id, self._lane.task, self._lane.agent, spec.model)
         known = price is not None or source == "offline"
-        self._seam.decide(call, worst_usd=worst, worst_tokens=prompt_tokens, price_known=known)
+        self._seam.decide(call, worst=worst, price_known=known)
 
     def _back_off(self, asking: _Asking, tries: int, error: Mapping[str, Any], *, sleep: bool) -> None:
         spec = self._specs[asking.model]

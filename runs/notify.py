@@ -109,6 +109,14 @@ class Outbox:
             return connection.execute(NOTICES.update().where(*mine).values(dict(values))).rowcount == 1
 
 
+def send_due(
+    database: sa.Engine, root: Path, channels: Mapping[str, ChannelSpec], environ: Mapping[str, str], now: float
+) -> list[str]:
+    """Send what is due of the project in the folder `root`; return a line for each notice that is given up."""
+    outbox = Outbox(database, root.name)
+    return outbox.send(now, channels, lambda channel, document: send_notice(channel, document, environ, root))
+
+
 def send_notice(channel: ChannelSpec, document: str, environ: Mapping[str, str], root: Path) -> None:
     """Hand a JSON document to a channel. Raises: NotTold."""
     if channel.command:
@@ -159,7 +167,8 @@ def _mail(mail: MailSpec, document: str, environ: Mapping[str, str], seconds: fl
     told = json.loads(document)
     message = EmailMessage()
     message["From"], message["To"] = mail.sender, ", ".join(mail.to)
-    message["Subject"] = f"Muster: {told.get('schedule', '')} {told.get('event', '')}"
+    about = told.get("schedule") or told.get("run_id", "")
+    message["Subject"] = f"Muster: {about} {told.get('event', '')}"
     message.set_content(f"{told.get('text', '')}\n\n{json.dumps(told, ensure_ascii=False, indent=2)}\n")
     kind = smtplib.SMTP_SSL if mail.port == _MAIL_TLS_PORT else smtplib.SMTP
     try:

@@ -79,7 +79,9 @@ def intake(managed: Managed) -> Brief:
     else:
         request = brief_request(goal, scope.description, scope.inputs, given)
         lane, tools = managed.lane("brief"), tools_for(crew.run, managed.manager.agent.tools)
-        brief = consult(crew.run, managed.manager, lane, crew.path("manager"), request, read_brief, tools=tools)
+        brief = consult(
+            crew.run, managed.manager, lane, crew.path("manager"), request, read_brief, crew.reading, tools=tools
+        )
         by = managed.manager.name
     answers: dict[str, str] = {}
     for number, open_question in enumerate(brief.questions, 1):
@@ -105,8 +107,7 @@ def intake(managed: Managed) -> Brief:
 
 def _limits(managed: Managed) -> Limits:
     run, budget = managed.crew.run, managed.crew.run.budget
-    with run.lock:
-        spent = run.committed()
+    spent = run.spending.committed()
     calls = None if budget.max_model_calls is None else max(0, budget.max_model_calls - spent.model_calls)
     tools = None if budget.max_tool_calls is None else max(0, budget.max_tool_calls - spent.tool_calls)
     return Limits(managed.spec.max_subtasks, calls, tools)
@@ -129,7 +130,8 @@ def make_plan(managed: Managed, wishes: str = "", number: int = 1) -> WorkPlan:
 
     lane = managed.lane("plan" if number == 1 else f"plan{number}")
     tools = tools_for(crew.run, managed.manager.agent.tools)
-    plan = consult(crew.run, managed.manager, lane, crew.path("manager"), request, read, tools=tools)
+    about = crew.path("manager")
+    plan = consult(crew.run, managed.manager, lane, about, request, read, crew.reading, tools=tools)
     return _record_plan(managed, plan, plan.note or "the manager's plan for the brief", managed.manager.name)
 
 

@@ -12,7 +12,9 @@ from crews.planned import CrewPlan, PlannedTask, Value
 from crews.state import written_by
 from project.errors import AppError
 from project.spec import BudgetSpec, FieldSpec
+from runs.audit import Audit
 from runs.files import inside, write_atomically
+from runs.governing import taint_of
 from runs.journal import pack, unpack
 from runs.journal_rows import OPERATOR, JournalRows
 from runs.judging import check_by_rules
@@ -22,6 +24,7 @@ from runs.rows import Recorded
 from runs.state import RunState, read_found
 from runs.store import OVER, RunRow
 from runs.tables import QUESTIONS
+from runs.tainting import NO_TAINT, read_basis, taint_json
 from runs.toolbox import sources_of
 from runs.unit import Decisions, Unit
 from tasks.contracts import canonical, read_contract
@@ -47,11 +50,20 @@ class Repaired:
 
 
 def set_output(
-    database: sa.Engine, runs_folder: Path, row: RunRow, task: str, text: str, *, reason: str = "", by: str
+    database: sa.Engine,
+    runs_folder: Path,
+    row: RunRow,
+    task: str,
+    text: str,
+    *,
+    reason: str = "",
+    by: str,
+    audit: Audit | None = None,
 ) -> Repaired:
     """Write `text` down as the output of a task that is not done, in a run that nobody executes.
 
     What waits for the task goes on with it when the run is resumed. Parts of the task that were under way end.
+    `audit` signs the run as it then stands, with a note of who gave the output.
     Raises: AppError when the run or the task is done, the run is under way, or the text breaks the task's contract.
     """
     if row.state in OVER:
@@ -61,7 +73,10 @@ def set_output(
         what = f"run {row.run_id} is under way in {owners.holder(row.run_id) or 'another process'}"
         raise AppError(what, fix=f"`muster runs pause {row.run_id}` first")
     try:
-        return _Repair(database, row, runs_folder / row.run_id).set(task, text.rstrip("\n"), reason, by)
+        done = _Repair(database, row, runs_folder / row.run_id).set(task, text.rstrip("\n"), reason, by)
+        if audit is not None:
+            audit.append(row.run_id, note={"edit": "set", "task": task, "by": by, "why": reason})
+        return done
     finally:
         owners.release(row.run_id)
 
@@ -87,11 +102,22 @@ class _Repair:
         result = _result_of(planned, text, by)
         warnings, checks = self._warnings(unit, text)
         result["checks"] = checks
+        result |= self._taint(workflow_id)
         file = self._write_file(planned, path, text, warnings)
         if file is not None:
             result["file"] = file
         self._write(workflow_id, path, result, self._decision(path, text, reason, by))
         return Repaired(self._row.run_id, path, len(text), by, file, warnings)
+
+    def _taint(self, workflow_id: str) -> dict[str, Any]:
+        """Return what was read at the task before: a person may have changed one word of what came of it."""
+        taint = NO_TAINT
+        for one in self._family if self._plan.policy is not None else ():
+            if one == workflow_id or one.startswith(f"{workflow_id}."):
+                taint = taint.plus(read_basis(self._journal.work(one, self._folder).get("basis")).taint)
+                for step in self._journal.steps(one):
+                    taint = taint.plus(taint_of(step.name, cast(dict[str, Any], step.output or {})))
+        return {"taint": told} if (told := taint_json(taint)) else {}
 
     def _planned(self, place: Place, path: str, found: Recorded | None) -> PlannedTask:
         if place.scope.stages:

@@ -69,7 +69,9 @@ def spent_on(record: Mapping[str, Any]) -> Spent:
     """Read what one step spent out of its record."""
     if record["kind"] == "model":
         return spent_on_model(record)
-    return Spent(tool_calls=1) if record["kind"] == "tool" else Spent()
+    if record["kind"] != "tool" or "asks" in record:  # what waits for a person was not called
+        return Spent()
+    return Spent(tool_calls=1, usd=Decimal(record.get("cost_usd") or 0))
 
 
 def spent_on_model(record: Mapping[str, Any]) -> Spent:
@@ -103,6 +105,7 @@ def summarise(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any
         "output": output,
         "data": json.loads(output) if output is not None and result.get("json") else None,
         "partial": result.get("partial", []),
+        "partial_outputs": {} if done else _outputs_so_far(tasks),
         "confidence": result.get("confidence"),
         "conflicts": result.get("conflicts", []),
         "reason": row.reason,
@@ -117,6 +120,11 @@ def summarise(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any
         "budget": json.loads(row.budget),
         "versions": row.read_versions(),
     }
+
+
+def _outputs_so_far(tasks: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the outputs of the tasks that are done, by name."""
+    return {task["name"]: task["output"] for task in tasks if task["status"] == "done" and task["output"] is not None}
 
 
 @dataclass(frozen=True)
@@ -231,9 +239,10 @@ def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]
     """Return what a run cost by task and by model, as JSON."""
     all_steps = read_steps(source, row.run_id, folder)
     steps = [step for step in all_steps if step.kind == "model"]
+    paid = [step for step in all_steps if step.kind == "model" or step.record.get("cost_usd") is not None]
     tools = Counter(part_name(step.task) for step in all_steps if step.kind == "tool")
-    spent = add_up(steps)
-    by_task = _grouped(steps, lambda step: part_name(step.task))
+    spent = add_up(paid)
+    by_task = _grouped(paid, lambda step: part_name(step.task))
     return {
         "run_id": row.run_id,
         "offline": row.offline,
@@ -241,7 +250,7 @@ def costs_of(source: JournalSource, row: RunRow, folder: Path) -> dict[str, Any]
         "models": _grouped(steps, lambda step: str(step.record["model"])),
         "usage": usage_of(spent) | {"tool_calls": tools.total()},
         "estimated": any("usage" in step.record and step.record["usage"]["estimated"] for step in steps),
-        **cost_of_steps(spent, steps),
+        **cost_of_steps(spent, paid),
     }
 
 
@@ -257,7 +266,7 @@ def _grouped(steps: Sequence[Step], key: Callable[[Step], str]) -> list[dict[str
         {
             "name": name,
             **usage_of(spent := add_up(group)),
-            "failed_calls": sum(1 for step in group if "error" in step.record),
+            "failed_calls": sum(1 for step in group if step.kind == "model" and "error" in step.record),
             **cost_of_steps(spent, group),
         }
         for name, group in groups.items()

@@ -16,7 +16,8 @@ from runs.files import remove_files
 from runs.journal_rows import JournalRows
 from runs.places import PlaceError
 from runs.store import OVER, RunStore
-from runs.tables import QUESTIONS, RUNS
+from runs.tables import QUESTIONS, RESERVATIONS, RUNS
+from runs.tombstones import Gravedigger
 
 KEEP_DAYS = "MUSTER_KEEP_DAYS"
 MAX_MB = "MUSTER_MAX_MB"
@@ -26,6 +27,8 @@ ENDED = ("failed", "stopped")
 _BATCH = 200
 _DAY = 86_400.0
 _LEFT_OVER_SECONDS = _DAY
+_NOBODY = Gravedigger()
+_BURIED = (RUNS.c.run_id, RUNS.c.crew, RUNS.c.created_at)
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ def delete_runs(
     run_ids: Sequence[str],
     *,
     dry_run: bool = False,
+    gravedigger: Gravedigger = _NOBODY,
 ) -> Deleted:
-    """Delete runs with their journals, questions and folders.
+    """Delete runs with their journals, questions and folders; of each a tombstone is left.
 
     Raises: AppError, and nothing is deleted, when one of them is not ended: it would be lost half done.
     """
@@ -65,7 +69,7 @@ def delete_runs(
         sizes = _sizes(database, folder)
         return Deleted(list(run_ids), before, before - sum(sizes[run_id] for run_id in run_ids), dry_run=True)
     notes: list[str] = []
-    gone = _delete(database, folder, run_ids, allowed, notes)
+    gone = _delete(database, folder, run_ids, allowed, notes, gravedigger)
     return Deleted(gone, before, _held(database, folder), notes=notes)
 
 
@@ -80,6 +84,7 @@ def prune(
     dry_run: bool = False,
     compact: bool = True,
     now: float | None = None,
+    gravedigger: Gravedigger = _NOBODY,
 ) -> Deleted:
     """Delete runs that are over and older than that, then the oldest until all is at most `max_bytes`; then compact.
 
@@ -95,10 +100,10 @@ def prune(
     if dry_run:
         return _foresee(database, folder, known, old, before, max_bytes)
     notes = _delete_left_over(database, folder, now)
-    gone = _delete(database, folder, old, states, notes)
+    gone = _delete(database, folder, old, states, notes, gravedigger)
     kept = [run_id for run_id, _ in known if run_id not in set(gone)]
     if max_bytes is not None:
-        gone += _shrink(database, folder, kept, states, max_bytes, notes)
+        gone += _shrink(database, folder, kept, states, max_bytes, notes, gravedigger)
     too_large = max_bytes is not None and size_of(database, folder) > max_bytes
     compacted = compact and (bool(gone) or too_large or _is_wasteful(database)) and _compact(database, notes)
     after = size_of(database, folder)
@@ -175,14 +180,20 @@ _PLANS = sa.select(RUNS.c.run_id, sa.func.length(RUNS.c.plan))
 
 
 def _shrink(
-    database: sa.Engine, folder: Path, kept: Sequence[str], states: Sequence[str], max_bytes: int, notes: list[str]
+    database: sa.Engine,
+    folder: Path,
+    kept: Sequence[str],
+    states: Sequence[str],
+    max_bytes: int,
+    notes: list[str],
+    gravedigger: Gravedigger,
 ) -> list[str]:
     """Delete the oldest runs until what is left fits: sizes are guessed, so it is measured and done again."""
     gone: list[str] = []
     left = list(kept)
     while left and (over := _held(database, folder) - max_bytes) > 0:
         chosen = _oldest(left, _sizes(database, folder), over)
-        gone += _delete(database, folder, chosen, states, notes)
+        gone += _delete(database, folder, chosen, states, notes, gravedigger)
         left = left[len(chosen) :]
     return gone
 
@@ -196,7 +207,12 @@ def _held(database: sa.Engine, folder: Path) -> int:
 
 
 def _delete(
-    database: sa.Engine, folder: Path, run_ids: Sequence[str], states: Sequence[str], notes: list[str]
+    database: sa.Engine,
+    folder: Path,
+    run_ids: Sequence[str],
+    states: Sequence[str],
+    notes: list[str],
+    gravedigger: Gravedigger,
 ) -> list[str]:
     """Delete those of the runs that are in these states now; return them. The rows of a batch go together."""
     journal = JournalRows(database)
@@ -204,13 +220,15 @@ def _delete(
     for start in range(0, len(run_ids), _BATCH):
         batch = list(run_ids[start : start + _BATCH])
         with database.begin() as connection:
+            gravedigger.begin(connection)
             mine = (RUNS.c.run_id.in_(batch), RUNS.c.state.in_(states))
             # The state is asked again in the deletion itself: who resumes a run changes it first.
-            found = {
-                str(one) for one in connection.execute(RUNS.delete().where(*mine).returning(RUNS.c.run_id)).scalars()
-            }
+            rows = connection.execute(RUNS.delete().where(*mine).returning(*_BURIED)).mappings()
+            found = {str(row["run_id"]): row for row in rows}
             deleted = [run_id for run_id in batch if run_id in found]
+            gravedigger.bury(connection, [dict(found[run_id]) for run_id in deleted])
             connection.execute(QUESTIONS.delete().where(QUESTIONS.c.run_id.in_(deleted)))
+            connection.execute(RESERVATIONS.delete().where(RESERVATIONS.c.run_id.in_(deleted)))
             if journal.there:
                 journal.delete(connection, deleted)
         for run_id in deleted:

@@ -74,8 +74,10 @@ class Reviewer:
         run, path = self.unit.run, self.unit.path
         name = f"{path}/{self.member.name}.{self.purpose}{self._round}"
         tools = tools_for(run, self.member.agent.tools) if self.purpose == "review" else {}
-        request = verdict_request(self._what(), text, self.criteria)
-        return consult(run, self.member, name, path, request, read_verdict, tools=tools, soft=self.unit.soft)
+        reading = self.unit.reading
+        request = verdict_request(self._what(), reading.apart(text, f"output of {path}"), self.criteria)
+        soft = self.unit.soft
+        return consult(run, self.member, name, path, request, read_verdict, reading, tools=tools, soft=soft)
 
     def _record(self, verdict: Verdict, *, judged: bool) -> dict[str, Any]:
         issues = [issue.model_dump(mode="json") for issue in verdict.issues]

@@ -4,13 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from models.make import clean
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
-from runs import engine
+from project.spec_policy import PolicySpec
+from runs import engine, redaction
 from runs.journal import unpack
 from runs.report import JournalSource, Step, read_steps
 from runs.store import RunRow
@@ -20,7 +22,7 @@ from tools.registry import load_tools
 from tools.tool import Tool
 
 _EFFECTS = ("write", "send", "spend", "execute")
-_STEP = re.compile(r"(?P<lane>.*)/[^/#]+#(?P<number>\d+)(?:\.\d+)?")
+_STEP = re.compile(r"(?P<lane>.*?)/[^/#]+#(?P<number>\d+)(?:\.\d+)?(?:/approved#\d+(?:\.\d+)?)?")
 _UNDO = "undo"
 _PREFIX = "~rollback"
 """Of the workflows that undo: no task can be called so."""
@@ -78,13 +80,22 @@ def find_undos(source: JournalSource, row: RunRow, folder: Path, project: Path, 
 
 @engine.workflow("muster.rollback")
 def rollback_workflow(
-    run_id: str, project: str, folder: str, inputs: dict[str, Any], steps: Sequence[str], by: str, go_on: bool
+    run_id: str,
+    project: str,
+    folder: str,
+    inputs: dict[str, Any],
+    steps: Sequence[str],
+    by: str,
+    go_on: bool,
+    network: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Take back these calls of a run in this order, each in a step; `go_on` past one that can't be."""
     found = _calls_by_step(run_id, Path(folder))
     for name in steps:
         call = found[name]
-        context = ToolContext(Path(project), Path(folder, "files"), inputs, key_of(run_id, name))
+        secrets = redaction.protection_of(run_id).secrets.get(call.tool, {})
+        reach = network.get(call.tool, {})
+        context = ToolContext(Path(project), Path(folder, "files"), inputs, key_of(run_id, name), secrets, **reach)
         record = engine.step(f"{name}/{_UNDO}", lambda one=call, about=context: _undo_one(run_id, one, about, by))
         if "error" in record and not go_on:
             return
@@ -105,11 +116,15 @@ def roll_back(
     Killed in the middle, it is called again: `find_undos` leaves out what is undone. The undo that was under way is
     made again. It stops at an undo that fails, since those before it may rest on it, unless `go_on`.
     """
-    inputs = dict(row.read_plan().inputs)
+    plan = row.read_plan()
+    redaction.protect(row.run_id, plan)
+    inputs = dict(plan.inputs)
     steps = [undo.call.step for undo in undos if not undo.problem]
     number = sum(1 for item in source.family(row.run_id) if item.id.startswith(f"{row.run_id}.{_PREFIX}")) + 1
     workflow_id = f"{row.run_id}.{_PREFIX}{number}"
-    source.start(rollback_workflow, workflow_id, row.run_id, str(project), str(folder), inputs, steps, by, go_on)
+    told = (row.run_id, str(project), str(folder), inputs, steps, by, go_on)
+    network = _network_of(plan.policy)
+    source.start(rollback_workflow, workflow_id, *told, *([network] if network else []))
     source.result(workflow_id)
     came = Undone()
     for step in source.steps(workflow_id):
@@ -117,6 +132,16 @@ def roll_back(
         kind = came.failed if "error" in record else came.undone
         kind[record["of"]] = record["why"]
     return came
+
+
+def _network_of(policy: PolicySpec | None) -> dict[str, Any]:
+    """Return where tools may connect to, by tool, as ToolContext has it, for those with `domains`."""
+    tools = policy.tools.items() if policy is not None else ()
+    return {
+        name: {"domains": said.domains, "private_addresses": said.private_addresses}
+        for name, said in tools
+        if said.domains is not None
+    }
 
 
 def key_of(run_id: str, step: str) -> str:

@@ -23,6 +23,7 @@ from project.errors import AppError, UsageError
 from project.load import Project
 from project.settings import Settings
 from project.spec_schedules import ScheduleSpec
+from runs.ceilings import day_of_schedule
 from runs.firings import BY_FILE, Firing, Firings, Known
 from runs.notify import Notice, Outbox, send_notice
 from runs.store import RunRow, RunStore
@@ -181,7 +182,7 @@ class Scheduler:
         spec = project.schedules[name]
         plan = plan_firing(project, name, spec, now, self._settings.environment)
         run_id = run_id_of(self._name, name, spec, now)
-        origin = {"schedule": name, "due_at": now, "by": by}
+        origin = {"schedule": name, "due_at": now, "by": by, **day_of_schedule(spec)}
         self._enqueue(plan, run_id, origin=origin, priority=spec.priority)
         firing = Firing(self._name, name, now, now, run_id, "fired", f"by hand: {by}")
         self._firings.claim([firing], 0.0)
@@ -285,7 +286,7 @@ class Scheduler:
                 return "skipped", f"run {before} was not finished"
             project = self._timetable.project_to_run()
             plan = plan_firing(project, firing.schedule, spec, firing.due_at, self._settings.environment)
-            origin = {"schedule": firing.schedule, "due_at": firing.due_at}
+            origin = {"schedule": firing.schedule, "due_at": firing.due_at, **day_of_schedule(spec)}
             wait = HELD_UNTIL if before else 0.0
             try:
                 self._enqueue(plan, firing.run_id, origin=origin, not_before=wait, priority=spec.priority)

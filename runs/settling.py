@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from runs.audit import Audit
 from runs.engine import Engine
 from runs.files import share_outputs
 from runs.inbox import Inbox, queue_answered
@@ -44,6 +45,8 @@ class Settler:
     store: RunStore
     owners: Owners
     inbox: Inbox
+    audit: Audit | None = None
+    """Signs the head of each run that ends; None without a key."""
 
     def settle(self, run: RunState, now: float) -> Outcome | None:
         """Write down how the execution ended; None when the run is another process's. May be called again."""
@@ -58,12 +61,15 @@ class Settler:
             "updated_at": now,
             "queued_at": now,
             "worked_seconds": run.worked_seconds(),
-            "spent": json.dumps(run.spent.to_json()),
+            "spent": json.dumps(run.spending.spent.to_json()),
             "wanted": "",
             "worker": "",
             "takeovers": 0,
         }
         _keep_outputs(run)
+        if self.audit is not None:
+            # Before the end itself: after a crash in between the run goes on, and the head is one of its beginning.
+            self.audit.append(run.run_id, values)
         if not written and not self.store.change(run.run_id, values, state="running", **self.owners.mine()):
             return None
         if outcome.status == "waiting" and self.inbox.answered_meanwhile(run.run_id):
@@ -87,6 +93,8 @@ class Settler:
 
 def _keep_outputs(run: RunState) -> None:
     """Lay the outputs of the finished tasks into the run's folder, for people; the journal is what counts."""
+    if run.plan.policy is not None and any(tool.private for tools in run.tools.values() for tool in tools.values()):
+        return  # what is private stands in the journal alone, which is encrypted
     folder = run.folder / "outputs"
     for path, packed in run.results.items():
         result = unpack(packed, run.folder)

@@ -1,12 +1,11 @@
 """A run while it is executed in this process: what its tasks share. Rebuilt from the journal at each start."""
 
-import functools
 import json
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +14,14 @@ from models.make import Model
 from policy.budget import Spent
 from project.errors import Stop
 from project.spec import BudgetSpec, PriceSpec
+from runs import redaction
 from runs.clock import Clock
 from runs.governing import Governor
 from runs.inbox import Inbox
 from runs.input_files import RunPaths
 from runs.questions import Question
 from runs.rates import Rates
+from runs.spending import Spending
 from tools.tool import Tool
 
 ParkKind = Literal["failed", "stopped", "waiting", "interrupted"]
@@ -90,7 +91,7 @@ def read_found(name: str, record: Mapping[str, Any]) -> Found | None:
 
 @dataclass
 class RunState:
-    """One run under way. Only what is spent and the dictionaries change, under `lock`."""
+    """One run under way. Only the dictionaries change, under `lock`."""
 
     run_id: str
     plan: Plan
@@ -114,9 +115,8 @@ class RunState:
     """What paces calls where a model has a `rate_limit`."""
     models: dict[str, Model] = field(default_factory=dict[str, Model])
     prices: dict[str, tuple[PriceSpec | None, str]] = field(default_factory=dict[str, tuple[PriceSpec | None, str]])
-    spent: Spent = field(default_factory=Spent)
-    reserved: dict[str, Spent] = field(default_factory=dict[str, Spent])
-    """The worst case of each call under way, by lane: lanes side by side share one ceiling."""
+    spending: Spending = field(default_factory=Spending)
+    """What it has spent and set aside, at every scope: lanes side by side share one ceiling."""
     tools: dict[str, dict[str, Tool]] = field(default_factory=dict[str, dict[str, Tool]])
     """Tools by name, for each list of tools that a task or an agent has; the key is the list as JSON."""
     found: dict[str, list[Found]] = field(default_factory=dict[str, list[Found]])
@@ -175,20 +175,11 @@ class RunState:
         self.stopping, self.wanted = reason, wanted
         self.give_up_at = time.monotonic() + grace_seconds
 
-    def settle(self, lane: str, more: Spent) -> None:
-        """Put what a lane's call really spent in place of what was reserved for it."""
-        with self.lock:
-            self.reserved.pop(lane, None)
-            self.spent = self.spent.plus(more)
-
-    def committed(self) -> Spent:
-        """Return what is spent and reserved. The caller holds `lock`."""
-        return functools.reduce(Spent.plus, self.reserved.values(), self.spent)
-
     def tell(self, event: Event) -> None:
         listener = self.listener
         if listener is not None:
-            listener(event)
+            detail = redaction.redactor_of(self.run_id).text(event.detail)
+            listener(event if detail == event.detail else replace(event, detail=detail))
 
     def note_result(self, path: str, result: dict[str, Any], *, fresh: bool = True) -> None:
         with self.changed:
@@ -217,6 +208,7 @@ def register(run: RunState) -> None:
 
 
 def forget(run_id: str) -> None:
+    redaction.forget(run_id)
     run = _runs.pop(run_id, None)
     if run is not None:
         run.listener = None  # what is still under way here was set aside: its news would come after the outcome

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from crews.planned import Plan
-from policy.budget import Spent
+from policy.budget import Added, Spent
 from project.errors import AppError
 from runs.database import is_sqlite
 from runs.owners import database_now
+from runs.sealing import open_text, seal_text
 from runs.tables import RUNS, WORKERS, make_tables
 
 State = Literal["queued", "running", "succeeded", "failed", "stopped", "waiting", "interrupted", "paused", "cancelled"]
@@ -63,6 +64,8 @@ class RunRow:
     """Where it comes from, as JSON: `by` (user@host), `schedule`, `fork_of`, `from`."""
     takeovers: int = 0
     """How often in a row it was taken over from a process that died before it journaled anything."""
+    added: str = "{}"
+    """What people added to every ceiling that applies to it, as JSON."""
     alive: bool | None = None
     """Whether the worker that has it lives; None where the kernel's lock says it (SQLite)."""
 
@@ -70,10 +73,14 @@ class RunRow:
         return json.loads(self.origin)
 
     def read_plan(self) -> Plan:
-        """Return the plan. Raises: AppError when it is not what was stored."""
+        """Return the plan. Raises: AppError when it is not what was stored, or no key here opens it."""
         if digest_of(self.plan) != self.digest:
             raise AppError(f"the stored plan of run {self.run_id} was changed")
-        return Plan.model_validate_json(self.plan)
+        return Plan.model_validate_json(open_text(self.plan))
+
+    def read_added(self) -> Added:
+        """Return what people added to every ceiling that applies to it."""
+        return Added.from_json(json.loads(self.added))
 
     def read_spent(self) -> Spent:
         """Return what was spent when the run last stopped."""
@@ -85,6 +92,11 @@ class RunRow:
 
 # A plan is tens of kilobytes: ten thousand of them are not read for a list.
 _WITHOUT_PLAN = [sa.literal("").label(name) if name == "plan" else column for name, column in RUNS.c.items()]
+
+
+def stored_plan(plan: Plan) -> str:
+    """Return the plan as it is stored."""
+    return seal_text(plan.model_dump_json())
 
 
 def digest_of(text: str) -> str:
@@ -100,7 +112,7 @@ class RunStore:
 
     def insert(self, run_id: str, plan: Plan, versions: Mapping[str, str], now: float, **more: Any) -> bool:
         """Store a new run; False when the id is taken. `more` are other columns than those of a run that starts now."""
-        text = plan.model_dump_json()
+        text = stored_plan(plan)
         values = {
             "run_id": run_id,
             "crew": plan.crew,

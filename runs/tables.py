@@ -40,6 +40,8 @@ RUNS = sa.Table(
     sa.Column("not_before", sa.Float(53), nullable=False, server_default="0"),
     sa.Column("origin", sa.Text, nullable=False, server_default="{}"),
     sa.Column("takeovers", sa.Integer, nullable=False, server_default="0"),
+    # What people added to every ceiling that applies to the run, as JSON.
+    sa.Column("added", sa.Text, nullable=False, server_default="{}"),
     sa.Index("muster_runs_created", "created_at"),
     sa.Index("muster_runs_state", "state"),
 )
@@ -131,6 +133,70 @@ CALLS = sa.Table(
     sa.Column("rate", sa.Text, nullable=False),
     sa.Column("at", sa.Float(53), nullable=False),
     sa.Index("muster_calls_rate", "rate", "at"),
+)
+
+
+# Money is in picodollars (a millionth of a millionth of a dollar), time in microseconds: whole numbers add up exactly.
+RESERVATIONS = sa.Table(
+    "muster_reservations",
+    META,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("call", sa.Text, nullable=False),
+    sa.Column("made_at", sa.Float(53), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("totals", sa.Text, nullable=False),
+    sa.Column("model_calls", sa.BigInteger, nullable=False),
+    sa.Column("tool_calls", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("picodollars", sa.BigInteger, nullable=False),
+    sa.Column("microseconds", sa.BigInteger, nullable=False),
+    sa.Index("muster_reservations_run", "run_id"),
+)
+
+TOTALS = sa.Table(
+    "muster_totals",
+    META,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("model_calls", sa.BigInteger, nullable=False),
+    sa.Column("tool_calls", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("picodollars", sa.BigInteger, nullable=False),
+    sa.Column("microseconds", sa.BigInteger, nullable=False),
+)
+
+HEADS = sa.Table(
+    "muster_heads",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("run_created_at", sa.Float(53), nullable=False),
+    sa.Column("made_at", sa.Float(53), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("head", sa.Text, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("hmac", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Index("muster_heads_run", "run_id"),
+)
+
+TOMBSTONES = sa.Table(
+    "muster_tombstones",
+    META,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("crew", sa.Text, nullable=False),
+    sa.Column("run_created_at", sa.Float(53), nullable=False),
+    sa.Column("deleted_at", sa.Float(53), nullable=False),
+    sa.Column("deleted_by", sa.Text, nullable=False),
+    sa.Column("head", sa.Text, nullable=False),
+    sa.Column("previous", sa.Text, nullable=False),
+    sa.Column("mark", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Index("muster_tombstones_run", "run_id"),
 )
 
 

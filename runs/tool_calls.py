@@ -13,13 +13,15 @@ from muster import ToolContext
 from policy.budget import Spent
 from policy.decide import Allow, Ask, Call, Principal, Refuse
 from project.fill import map_texts
-from runs.approving import Approval, Rejection, ask_approval, has_lapsed, is_bound
+from project.spec_policy import ApprovalSpec
+from runs.approving import Approval, Rejection, ask_approval, has_lapsed, is_bound, suffices
 from runs.asking import ask_person
 from runs.governing import call_places, now, principal_of, taint_of
 from runs.half_written import look_at, written_since
 from runs.journal import digest
 from runs.lanes import Seam
 from runs.questions import Question
+from runs.redaction import protection_of
 from runs.state import Parked, read_found
 from runs.tool_hosts import FunctionFailed, call_tool, probe_tool
 from tools.tool import Tool
@@ -33,13 +35,15 @@ _CONFIRMED = (
     "returned is not known."
 )
 _ENDED = " It was ended in the middle: do not assume that it happened or that it did not."
+_MOST_LEVELS = 100
+"""Of arguments within arguments: what is deeper, not all that stores, shows or checks it can follow."""
 _HAPPENED, _DID_NOT, _STOP = "it happened", "it did not", "stop"
 
 
 @dataclass(frozen=True)
 class _Intent:
     arguments: dict[str, Any] | None
-    refusal: Refuse | None
+    decision: Allow | Refuse
     lost: bool
 
 
@@ -131,26 +135,27 @@ class ToolCalls:
 
     def _execute(self, wanted: "_Wanted", intent: "_Intent | None") -> dict[str, Any]:
         call, tool = wanted.call, wanted.tool
-        arguments, decision = self._permit(wanted) if intent is None else (intent.arguments, intent.refusal)
+        arguments, decision = self._permit(wanted) if intent is None else (intent.arguments, intent.decision)
         record = self._record(wanted, arguments if arguments is not None else call.arguments)
         if isinstance(decision, Ask):
             return record | _asks(decision)
-        refusal = decision
-        lost = intent is not None and intent.lost and refusal is None and wanted.key not in self._done
+        allowed = isinstance(decision, Allow)
+        lost = intent is not None and intent.lost and allowed and wanted.key not in self._done
         if lost and tool is not None and (tool.probe is not None or tool.if_unknown == "ask"):
             return record | _left_open(tool)
+        if tool is not None and allowed and not lost and wanted.key not in self._done:
+            self._pace(tool)  # before it counts as begun: it may be told to stop while it waits
         self._seam.spend("call", call.name, Spent(tool_calls=1))
-        if refusal is not None:
-            return record | _refused(refusal)
+        if isinstance(decision, Refuse):
+            return record | _refused(decision)
         assert tool is not None
         assert arguments is not None
-        record |= _effects_of(tool) | _said(wanted.approval)
+        record |= _effects_of(tool) | _allowed(decision, wanted.approval)
         if wanted.key in self._done:
             return record | {"result": self._done[wanted.key], "cached": True, "seconds": 0.0}
         if lost:
             return record | {"result": _UNKNOWN_OUTCOME, "unknown_outcome": True, "seconds": 0.0}
-        self._pace(tool)
-        return record | self._run_tool(tool, arguments, self._context(wanted))
+        return record | _told_changed(wanted.approval, self._run_tool(tool, arguments, self._context(wanted)))
 
     def _pace(self, tool: Tool) -> None:
         """Wait until the tool's rate has room."""
@@ -174,17 +179,22 @@ class ToolCalls:
         run, lane = self._run, self._lane
         return principal_of(run.governor, run.run_id, lane.crew, lane.task, lane.agent, lane.chain)
 
-    def _permit(self, wanted: "_Wanted") -> tuple[dict[str, Any] | None, Refuse | Ask | None]:
-        """Return the call's arguments and, when it may not be made now, why. Raises: Parked."""
+    def _permit(self, wanted: "_Wanted") -> tuple[dict[str, Any] | None, Allow | Refuse | Ask]:
+        """Return the call's arguments, and whether it may be made now. Raises: Parked."""
         self._seam.stop_if_asked()
         tool, approval = wanted.tool, wanted.approval
         arguments, problems = _read_arguments(wanted.call.arguments)
         if tool is not None and arguments is not None:
             problems = tool.check(arguments)
         call = self._call(wanted, arguments or {})
-        bound = approval is not None and is_bound(approval, wanted.step, call) and not has_lapsed(approval)
-        decision = self._seam.decide(call, step=wanted.step, problems=problems, approved=bound)
-        return arguments, None if isinstance(decision, Allow) else decision
+
+        def approved(asked: ApprovalSpec) -> bool:
+            if approval is None or not is_bound(approval, wanted.step, call) or has_lapsed(approval):
+                return False
+            return suffices(approval, asked)
+
+        decision = self._seam.decide(call, step=wanted.step, problems=problems, approved=approved)
+        return arguments, decision
 
     def _call(self, wanted: "_Wanted", arguments: dict[str, Any]) -> Call:
         """Return the call as the policy looks at it. Called inside a step only."""
@@ -201,7 +211,7 @@ class ToolCalls:
             principal=self._principal(),
             taint=lane.taint,
             given=tuple(str(value) for value in run.plan.inputs.values()),
-            places=call_places(run.paths.all_here(arguments), Path(run.folder, "files")),
+            places=call_places(run.paths.all_here(arguments), Path(run.folder, "files"), tool),
             confidence=lane.confidence,
             autonomy=lane.autonomy,
             at=now(),
@@ -232,11 +242,15 @@ class ToolCalls:
         )
 
     def _context(self, wanted: "_Wanted") -> ToolContext:
+        said = self._run.governor.tool(wanted.call.name)
         return ToolContext(
             project=self._run.project,
             output_folder=Path(self._run.folder, "files"),
             inputs=self._run.paths.all_here(self._run.plan.inputs),
             idempotency_key=call_key(self._run.run_id, self._lane.name, wanted.number),
+            secrets=protection_of(self._run.run_id).secrets.get(wanted.tool.name if wanted.tool else "", {}),
+            domains=tuple(said.domains) if said.domains is not None else None,
+            private_addresses=said.private_addresses,
         )
 
     def _run_tool(self, tool: Tool, arguments: dict[str, Any], context: ToolContext) -> dict[str, Any]:
@@ -268,15 +282,15 @@ class ToolCalls:
             found = {"kind": "intent", "task": self._lane.task, "same": wanted.same, "seconds": 0.0}
             if isinstance(decision, Ask):
                 return found | {"arguments": arguments, "refused": ""} | _asks(decision)
-            refusal = {"refused": decision.reason if decision else "", "rule": decision.rule if decision else ""}
-            return found | {"arguments": arguments} | refusal
+            refused = decision.reason if isinstance(decision, Refuse) else ""
+            return found | {"arguments": arguments, "refused": refused, "rule": decision.rule}
 
         fresh, record = self._seam.journaled(name, intend)
         self._seam.check(name, record, wanted.same, None)
         if "asks" in record:
             return record
-        refusal = Refuse(record["refused"], record.get("rule", "")) if record["refused"] else None
-        return _Intent(record["arguments"], refusal, lost=not fresh)
+        refused, rule = record["refused"], record.get("rule", "")
+        return _Intent(record["arguments"], Refuse(refused, rule) if refused else Allow(rule), lost=not fresh)
 
     # -- a call that a crash left open
 
@@ -401,11 +415,20 @@ def _refused(refusal: Refuse) -> dict[str, Any]:
     return {"refused": refusal.reason, "seconds": 0.0} | ({"rule": refusal.rule} if refusal.rule else {})
 
 
-def _said(approval: Approval | None) -> dict[str, Any]:
-    """Return what a person's approval adds to the record of a call."""
+def _allowed(decision: Allow, approval: Approval | None) -> dict[str, Any]:
+    """Return what the record of a call says of who let it be made: a rule, and perhaps a person."""
+    found: dict[str, Any] = {"rule": decision.rule} if decision.rule else {}
     if approval is None:
-        return {}
-    return {"approved_by": list(approval.by), "edited": approval.edited, "binding": approval.binding}
+        return found
+    return found | {"approved_by": list(approval.by), "edited": approval.edited, "binding": approval.binding}
+
+
+def _told_changed(approval: Approval | None, made: dict[str, Any]) -> dict[str, Any]:
+    """Tell the agent, in the result, that a person has changed its arguments."""
+    if approval is None or not approval.edited:
+        return made
+    told = "A person has changed the arguments of this call. It was made with: "
+    return made | {"result": f"{told}{json.dumps(approval.arguments, ensure_ascii=False)}\n{made['result']}"}
 
 
 def _effects_of(tool: Tool) -> dict[str, Any]:
@@ -430,11 +453,23 @@ def _message(error: FunctionFailed) -> str:
 def _read_arguments(text: str) -> tuple[dict[str, Any] | None, list[str]]:
     try:
         found: Any = json.loads(text or "{}")
+        if "\\u" in text or not text.isascii():  # half of a pair of surrogates can be stored nowhere
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         return None, [f"the arguments are not valid JSON ({error}); nothing was run. Call again with a JSON object"]
     if not isinstance(found, dict):
         return None, [f"the arguments must be a JSON object, got {type(found).__name__}; nothing was run"]
+    if text.count("[") + text.count("{") > _MOST_LEVELS and _is_too_deep(found):
+        return None, [f"the arguments are nested more than {_MOST_LEVELS} levels deep; nothing was run"]
     return cast(dict[str, Any], found), []
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [entry for entries in inner for entry in entries]
+    return bool(level)
 
 
 def _canonical(text: str) -> str:

@@ -16,6 +16,8 @@ from typing import Any
 
 from models.make import clean
 from muster import ToolContext
+from project.secrets import host_environment
+from runs import redaction
 from runs.locks import calls_held
 from runs.state import Parked, RunState
 from tools.host import GRACE_SECONDS, HEAD, Act, ask_to_end, kill_all, kill_tree, read_frame, write_frame
@@ -81,10 +83,12 @@ class ToolHosts:
 
         Raises: FunctionFailed; Parked when the call is ended because its run is set aside.
         """
-        host = self._take(run_id, str(project))
+        kept = redaction.protection_of(run_id)
+        seen = kept.environment(os.environ, request.get("context", {}).get("secrets", {}))
+        host = self._take(run_id, _kept_for(project, home, request))
         try:
             with calls_held(run_folder) as held:
-                answer = _exchange(host, home, act, seconds, request, held)
+                answer = _exchange(host, home, act, seconds, {**request, "environment": seen}, held)
         except TimeoutError:
             self._end(host)
             raise _abandoned(host) or FunctionFailed("timeout", f"no result within {seconds:g} s") from None
@@ -99,7 +103,7 @@ class ToolHosts:
             raise _abandoned(host) or FunctionFailed("died", f"its process ended {how}")
         self._give_back(host)
         if "error" in answer:
-            raise FunctionFailed(answer["error"]["kind"], answer["error"]["message"])
+            raise FunctionFailed(answer["error"]["kind"], kept.redactor.text(answer["error"]["message"]))
         return answer["result"]
 
     def abandon(self, run_id: str) -> None:
@@ -190,6 +194,8 @@ class ToolHosts:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
+                # Its hosts inherit what stands in /proc/self/environ; what a function needs it is sent.
+                env=host_environment(os.environ, redaction.hidden_variables(), {}),
             )
         self._control = ours
         self._control.settimeout(_LOAD_SECONDS)
@@ -209,6 +215,13 @@ class ToolHosts:
             ) from error
 
 
+def _kept_for(project: Path, home: Home, request: Mapping[str, Any]) -> str:
+    """Return what a host is kept for: a project, or one tool of it that is bound to domains or was given secrets."""
+    about = request.get("context", {})
+    bound = about.get("domains") is not None
+    return f"{project}\n{home.file}\n{home.name}\n{bound}" if bound or about.get("secrets") else str(project)
+
+
 def _exchange(
     host: _Host, home: Home, act: Act, seconds: float, request: Mapping[str, Any], held: int
 ) -> dict[str, Any] | None:
@@ -221,7 +234,6 @@ def _exchange(
         "file": home.file,
         "name": home.name,
         "digest": home.digest,
-        "environment": dict(os.environ),
         "folder": _working_folder(),
         **request,
     }
@@ -264,8 +276,27 @@ atexit.register(close)
 def call_tool(run_id: str, tool: Tool, arguments: dict[str, Any], context: ToolContext, seconds: float) -> str:
     """Call a tool, in a host where it may. Raises: FunctionFailed, Parked."""
     if tool.home is None:
-        return clean(call_here(lambda: tool.call(arguments, context), seconds, tool.name))
-    return clean(_in_host(run_id, tool, tool.home, "call", arguments, context, seconds))
+        _check_domains(tool, context)
+        return _told(run_id, lambda: call_here(lambda: tool.call(arguments, context), seconds, tool.name))
+    home = tool.home
+    return _told(run_id, lambda: _in_host(run_id, tool, home, "call", arguments, context, seconds))
+
+
+def _told(run_id: str, work: Callable[[], Any]) -> Any:
+    """Return what a function of the project's says, without secrets. Raises: FunctionFailed without them, Parked."""
+    hide = redaction.redactor_of(run_id).text
+    try:
+        found = work()
+    except FunctionFailed as error:
+        raise FunctionFailed(error.kind, hide(str(error))) from None
+    return hide(clean(found)) if isinstance(found, str) else found
+
+
+def _check_domains(tool: Tool, context: ToolContext) -> None:
+    """Refuse a tool that nothing could keep to its domains: it would run among Muster's own connections."""
+    if context.domains is not None and not tool.builtin:
+        what = "policy.yaml names its domains, and only a tool in a process of its own can be kept to them"
+        raise FunctionFailed("PermissionError", f"{what}: it was not called")
 
 
 def probe_tool(run_id: str, tool: Tool, arguments: dict[str, Any], context: ToolContext, seconds: float) -> str | None:
@@ -273,19 +304,21 @@ def probe_tool(run_id: str, tool: Tool, arguments: dict[str, Any], context: Tool
     probe = tool.probe
     assert probe is not None
     if tool.home is None:
-        found = call_here(lambda: probe(arguments, context), seconds, tool.name)
-    else:
-        found = _in_host(run_id, tool, tool.home, "probe", arguments, context, seconds)
-    return None if found is None else clean(found)
+        _check_domains(tool, context)
+        return _told(run_id, lambda: call_here(lambda: probe(arguments, context), seconds, tool.name))
+    home = tool.home
+    return _told(run_id, lambda: _in_host(run_id, tool, home, "probe", arguments, context, seconds))
 
 
 def undo_tool(run_id: str, tool: Tool, arguments: dict[str, Any], result: str, context: ToolContext) -> str:
     """Take a call back; return what its undo says. Raises: FunctionFailed, Parked."""
-    undo = tool.undo
+    undo, limit = tool.undo, tool.timeout_seconds
     assert undo is not None
     if tool.home is None:
-        return clean(call_here(lambda: undo(arguments, result, context), tool.timeout_seconds, tool.name))
-    return clean(_in_host(run_id, tool, tool.home, "undo", arguments, context, tool.timeout_seconds, result=result))
+        _check_domains(tool, context)
+        return _told(run_id, lambda: call_here(lambda: undo(arguments, result, context), limit, tool.name))
+    home = tool.home
+    return _told(run_id, lambda: _in_host(run_id, tool, home, "undo", arguments, context, limit, result=result))
 
 
 def call_guardrail(run: RunState, name: str, text: str) -> list[str]:
@@ -296,17 +329,21 @@ def call_guardrail(run: RunState, name: str, text: str) -> list[str]:
     check: Callable[[str], Any] = run.guardrails[name]
     home = home_of(check)
     try:
-        if home is None:
-            said = call_here(lambda: check(text), GUARDRAIL_SECONDS, name)
-        else:
-            project = run.project
-            said = _hosts.call(run.run_id, run.folder, project, home, "guardrail", GUARDRAIL_SECONDS, text=text)
+        said = _told(run.run_id, lambda: _checked(run, name, check, home, text))
     except FunctionFailed as error:
         told = str(error) if error.ended else f"{error.kind}: {clean(str(error))[:300]}"
         return [f"the guardrail {name} failed: {told}"]
     if said is None or said is True or said == "":
         return []
     return [clean(str(said))[:_MOST_CHARACTERS] if said is not False else f"the guardrail {name} refused the text"]
+
+
+def _checked(run: RunState, name: str, check: Callable[[str], Any], home: Home | None, text: str) -> Any:
+    if home is None:
+        said = call_here(lambda: check(text), GUARDRAIL_SECONDS, name)
+    else:
+        said = _hosts.call(run.run_id, run.folder, run.project, home, "guardrail", GUARDRAIL_SECONDS, text=text)
+    return said if said is None or isinstance(said, bool) else str(said)
 
 
 def call_here(work: Callable[[], Any], seconds: float, name: str) -> Any:
@@ -344,6 +381,9 @@ def _in_host(
         "output_folder": str(context.output_folder),
         "inputs": dict(context.inputs),
         "idempotency_key": context.idempotency_key,
+        "secrets": dict(context.secrets),
+        "domains": context.domains,
+        "private_addresses": context.private_addresses,
     }
     settings, run_folder = dict(tool.settings), context.output_folder.parent
     more_told = {"arguments": arguments, "settings": settings, "context": told, **more}

@@ -13,6 +13,7 @@ from project.fill import placeholders_in_settings
 from project.hints import listed
 from project.spec import ToolUse
 from project.spec_policy import ToolPolicySpec
+from runs.sealing import check_private
 from runs.state import RunState
 from runs.tool_hosts import warm
 from tools.documents import cited_text
@@ -39,17 +40,36 @@ def tools_for(run: RunState, uses: Sequence[ToolUse]) -> dict[str, Tool]:
     key = json.dumps([use.model_dump(mode="json") for use in uses])
     if key not in run.tools:
         here = [use.model_copy(update={"settings": run.paths.all_here(use.settings)}) for use in uses]
-        found = load_uses(run.project, here)
-        run.tools[key] = {name: _declared(tool, run.governor.tool(name)) for name, tool in found.items()}
+        run.tools[key] = load_uses(run.project, here, lambda tool, name: _known_as(run, tool, name))
+        if run.plan.policy is not None:
+            check_private({name: _is_said_private(run, tool) for name, tool in run.tools[key].items()})
         if any(tool.home is not None for tool in run.tools[key].values()):
             warm()
     return run.tools[key]
+
+
+def _known_as(run: RunState, tool: Tool, name: str) -> Tool:
+    """Return a tool as policy.yaml declares it under its name in YAML, by which the rules know it, too."""
+    run.governor.declare(tool.name, name)
+    return _declared(tool, run.governor.tool(name))
 
 
 def _declared(tool: Tool, said: ToolPolicySpec) -> Tool:
     """Return a tool as policy.yaml declares it."""
     names = ("effect", "repeat", "returns", "private")
     return replace(tool, **{name: value for name in names if (value := getattr(said, name)) is not None})
+
+
+def _is_said_private(run: RunState, tool: Tool) -> bool:
+    """Say whether its author or policy.yaml declares it private: what Muster supposes of crewai-tools needs no key."""
+    supposed = run.governor.written(tool.name)[:1].isupper() and run.governor.tool(tool.name).private is None
+    return tool.private and not supposed
+
+
+def tool_names(run: RunState) -> set[str]:
+    """Return what the tools of the plan are called, in YAML and by agents."""
+    uses = {use.name for scope in (run.plan, *run.plan.crews.values()) for uses in _uses(scope) for use in uses}
+    return uses | {name for tools in run.tools.values() for name in tools}
 
 
 def sources_of(run: RunState, scope: CrewPlan) -> Callable[[str], str | None]:
@@ -78,8 +98,13 @@ def _uses(scope: CrewPlan) -> Iterator[list[ToolUse]]:
         yield member.agent.tools
 
 
-def load_uses(project: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
-    """Make these tools of a project, by name. Raises: AppError."""
+def load_uses(
+    project: Path, uses: Sequence[ToolUse], declared: Callable[[Tool, str], Tool] = lambda tool, _name: tool
+) -> dict[str, Tool]:
+    """Make these tools of a project, by name; `declared` adds what is said of one by its name in YAML.
+
+    Raises: AppError.
+    """
     own = find_own_tools(project) if any(not is_builtin(use.name) for use in uses) else {}
     tools = load_tools(project, [use for use in uses if use.name not in own and not use.name[:1].isupper()])
     for use in uses:
@@ -90,7 +115,7 @@ def load_uses(project: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
         else:
             tool = tools[use.name]
         limit = tool.timeout_seconds if use.timeout_seconds is None else use.timeout_seconds
-        tools[tool.name] = replace(tool, timeout_seconds=limit)
+        tools[tool.name] = declared(replace(tool, timeout_seconds=limit), use.name)
     return tools
 
 

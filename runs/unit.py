@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from crews.planned import CrewPlan, Member, PlannedTask, Value
+from models.marks import set_apart, strip_marks
 from runs import engine
 from runs.journal import pack, unpack
 from runs.state import Found, RunState, read_found
+from runs.tainting import Reading
 from tasks.evidence import Evidence
+from tools.tool import Tool
 
 Start = Callable[[str, dict[str, Any]], Any]
 """Starts the workflow at a path with its work; returns a handle."""
@@ -100,6 +103,12 @@ class Unit:
     """Whether a failure is a result, because somebody goes on with it."""
     chain: tuple[str, ...] = ()
     """Agents that passed the work on, the first one first."""
+    supervised: bool = False
+    """Whether one of these is."""
+    reading: Reading = field(default_factory=Reading)
+    """What its workflow has read so far."""
+    untrusted: Sequence[str] = ()
+    """Names of the outputs that untrusted content went into."""
     lead: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """How a manager wants it attempted; empty outside hierarchical crews."""
 
@@ -111,6 +120,10 @@ class Unit:
 
     def member(self, name: str) -> Member:
         return self.scope.members[name]
+
+    def reads_untrusted(self, tools: Sequence[Tool]) -> bool:
+        """Say whether one of the tools returns what anybody may have written, and that is told apart in this run."""
+        return self.run.plan.policy is not None and any(tool.returns == "untrusted" for tool in tools)
 
     def gives_up(self, why: str) -> bool:
         """Say whether the task fails now that its tries are used up; where that is a result, it always does."""
@@ -137,13 +150,17 @@ def work_of(unit: Unit) -> dict[str, Any]:
         "soft": unit.soft,
         "lead": dict(unit.lead),
         "chain": list(unit.chain),
+        "supervised": unit.supervised,
+        "basis": unit.reading.now().to_json(),
+        "untrusted": list(unit.untrusted),
     }
     return work | {key: value for key, value in optional.items() if value}
 
 
-def read_work(run: RunState, path: str, work: Mapping[str, Any], start: Start) -> Unit:
-    """Rebuild a unit from the arguments of its workflow."""
+def read_work(run: RunState, path: str, work: Mapping[str, Any], start: Start, reading: Reading) -> Unit:
+    """Rebuild a unit from the arguments of its workflow, whose account `reading` is."""
     scope = run.scope(work.get("crew"), cast(Mapping[str, Value], work.get("values") or {}))
+    reading = reading.inside(scope.crew)
     planned = scope.task(work["task"]) if "task" in work else PlannedTask.model_validate(work["planned"])
     return Unit(
         run=run,
@@ -161,7 +178,16 @@ def read_work(run: RunState, path: str, work: Mapping[str, Any], start: Start) -
         soft=work.get("soft", False),
         lead=work.get("lead", {}),
         chain=tuple(work.get("chain", ())),
+        supervised=work.get("supervised", False),
+        reading=reading,
+        untrusted=work.get("untrusted", []),
     )
+
+
+def shown_outputs(unit: Unit) -> dict[str, str]:
+    """Return the outputs that a task needs, as a model is to read them."""
+    found = {name: unit.outputs[name] for name in unit.planned.needs if name in unit.outputs}
+    return {name: set_apart(text, name) if name in unit.untrusted else text for name, text in found.items()}
 
 
 def found_by(run: RunState, paths: Sequence[str]) -> list[Found]:
@@ -184,7 +210,8 @@ def evidence_for(unit: Unit) -> list[Evidence]:
 
 def gather_evidence(run: RunState, scope: CrewPlan, paths: Sequence[str]) -> list[Evidence]:
     """Gather the inputs of a crew and what tools returned at these paths, 200,000 characters at most."""
-    given = [Evidence(f"input/{name}", f"input {name}", str(value)) for name, value in scope.inputs.items()]
+    inputs = {name: strip_marks(str(value)) for name, value in scope.inputs.items()}
+    given = [Evidence(f"input/{name}", f"input {name}", value) for name, value in inputs.items()]
     found = found_by(run, paths)
     evidence = [*given, *(Evidence(item.id, item.source, item.text, item.arguments) for item in found)]
     room = _MOST_EVIDENCE

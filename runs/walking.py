@@ -7,6 +7,7 @@ from typing import Any
 from runs import engine
 from runs.journal import pack, unpack
 from runs.state import Event, Parked, RunState
+from runs.tainting import Reading
 from runs.unit import Start
 
 _POLL_SECONDS = 1.0
@@ -33,6 +34,8 @@ class Walk:
 
     run: RunState
     start: Start
+    reading: Reading
+    """Of the workflow: it takes what the children have read, when all of them are done."""
     label: str = ""
     done: Done = field(default_factory=Done)
     _joins: int = 0
@@ -57,6 +60,7 @@ class Walk:
         for handle in self._handles:  # a result is known a moment before it is written down
             engine.await_recorded(handle)
         self._handles.clear()
+        self.reading.take(self.done[child.name] for child in children)
         return self.done
 
     def _start(self, child: Child, under_way: Sequence[str], paths: dict[str, str]) -> None:

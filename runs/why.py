@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from crews.planned import CrewPlan, Plan
+from runs.questions import tell_answer
+from runs.redaction import without_private
 from runs.report import JournalSource, Step, current_state, instant, part_name, read_steps
 from runs.store import RunRow
 
@@ -19,7 +21,7 @@ def reasons_of(source: JournalSource, row: RunRow, folder: Path, task: str = "")
     """
     plan = row.read_plan()
     found = [*_planned(plan)]
-    for step in read_steps(source, row.run_id, folder):
+    for step in without_private(read_steps(source, row.run_id, folder)):
         entry = _told(step)
         if entry is not None:
             found.append({"at": instant(step.started_at), "task": _about(step), **entry, "step": step.name})
@@ -82,6 +84,9 @@ def _told(step: Step) -> dict[str, Any] | None:
             return _retold(
                 "refuse", f"{record['tool']} was not called", str(record["refused"]), among=["call", "refuse"]
             )
+        case "answer" if "call" in record:
+            who = [f"answered by {record['by']} at {instant(record['at'])}"]
+            return _retold("approve", tell_answer(record), str(record["prompt"]), by="person", evidence=who)
         case "answer" if "manager/" in step.name:  # the decision after it says what came of it
             return None
         case "answer":

@@ -15,7 +15,9 @@ from runs.crewing import CrewRun, as_task_result, crew_for, enter_crew, walk_sta
 from runs.files import NotShared, write_atomically
 from runs.journal import pack, unpack
 from runs.managing import manage
+from runs.redaction import redactor_of
 from runs.state import Diverged, Parked, RunState, running
+from runs.tainting import Reading, read_basis
 from runs.unit import Decisions, Unit, read_work
 
 
@@ -31,7 +33,10 @@ def run_workflow(run_id: str) -> dict[str, Any]:
     """Walk the plan of `run_id`. Returns the run's result."""
     run = running(run_id)
     try:
-        crew = CrewRun(run, run.plan, "", lambda path, work: _start(run, path, work), Decisions("", run.folder))
+        reading = Reading(run.plan.policy, crew=run.plan.crew)
+        crew = CrewRun(
+            run, run.plan, "", lambda path, work: _start(run, path, work), Decisions("", run.folder), reading
+        )
         return pack(_walk(crew), run.folder)
     except BaseException as error:
         run.outcome = _stop(run, "run", error)
@@ -49,8 +54,12 @@ def task_workflow(run_id: str, path: str, work: dict[str, Any]) -> dict[str, Any
     With `soft` in its work a failure is a result, `{"failed": why}`: somebody goes on with it.
     """
     run = running(run_id)
+    reading = Reading(run.plan.policy)
     try:
-        result = pack(_carry_out(run, path, unpack(work, run.folder)), run.folder)
+        given = unpack(work, run.folder)
+        chain, supervised = tuple(given.get("chain", ())), bool(given.get("supervised"))
+        reading = Reading(run.plan.policy, read_basis(given.get("basis")), chain=chain, supervised=supervised)
+        result = pack(reading.told(_carry_out(run, path, given, reading)), run.folder)
     except BaseException as error:
         stop = _stop(run, path, error)
         if engine.is_lost(error):
@@ -62,6 +71,7 @@ def task_workflow(run_id: str, path: str, work: dict[str, Any]) -> dict[str, Any
         result: dict[str, Any] = {"failed": stop.reason, "fix": stop.fix}
         if stop.cause:
             result["cause"] = stop.cause
+        result = reading.told(result)
     if work.get("piece"):
         result["piece"] = True
     run.note_result(path, result)
@@ -72,13 +82,13 @@ def _start(run: RunState, path: str, work: dict[str, Any]) -> Any:
     return engine.start_child(task_workflow, f"{run.run_id}.{path}", run.run_id, path, work)
 
 
-def _carry_out(run: RunState, path: str, work: Mapping[str, Any]) -> dict[str, Any]:
+def _carry_out(run: RunState, path: str, work: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     def start(child: str, child_work: dict[str, Any]) -> Any:
         return _start(run, child, child_work)
 
     if "stage" in work:
-        return _walk(enter_crew(run, work["stage"], path, work["given"], start))
-    return carry_out(read_work(run, path, work, start), _by_crew)
+        return _walk(enter_crew(run, work["stage"], path, work["given"], start, reading))
+    return carry_out(read_work(run, path, work, start, reading), _by_crew)
 
 
 def _by_crew(unit: Unit) -> dict[str, Any]:
@@ -105,7 +115,13 @@ def _foreseen(error: BaseException) -> bool:
 
 
 def _stop(run: RunState, where: str, error: BaseException) -> Parked:
-    """Say what becomes of the run when `error` ends a part of it."""
+    """Say what becomes of the run when `error` ends a part of it; the reason holds no secret."""
+    stop, hide = _reason(run, where, error), redactor_of(run.run_id).text
+    reason, fix = hide(stop.reason), hide(stop.fix)
+    return stop if (reason, fix) == (stop.reason, stop.fix) else Parked(stop.kind, reason, fix, stop.cause)
+
+
+def _reason(run: RunState, where: str, error: BaseException) -> Parked:
     match error:
         case Parked():
             return error
@@ -134,7 +150,8 @@ def _bug(run: RunState, where: str, error: Exception) -> Parked:
     first = (str(error).splitlines() or [""])[0]
     what = f"unexpected {type(error).__name__}: {first}"
     try:
-        write_atomically(path, f"{where}\n{traceback.format_exc()}".encode())
+        told = redactor_of(run.run_id).text(f"{where}\n{traceback.format_exc()}")
+        write_atomically(path, told.encode("utf-8", "replace"))
     except OSError as full:
         return Parked("failed", what, f"its traceback could not be kept: {full.strerror}")
     return Parked("failed", what, f"the traceback is in {path}")

@@ -14,7 +14,7 @@ from main import app
 from project.code import read_code
 from project.declaration import ToolDeclaration
 from project.expressions import FUNCTIONS, METHODS, MOST_CHARACTERS
-from project.foreign import AGENT_KEYS, CREW_KEYS, FILES, MODEL_KEYS, TASK_KEYS, Foreign
+from project.foreign import AGENT_KEYS, CREW_KEYS, MODEL_KEYS, TASK_KEYS, Foreign
 from project.rules import RULES
 from project.schema import make_schemas, render
 from project.spec import (
@@ -41,6 +41,19 @@ from project.spec import (
     TaskSpec,
     ToolRetrySpec,
     ToolUse,
+)
+from project.spec_policy import (
+    ApprovalSpec,
+    ApprovalsSpec,
+    ArgumentSpec,
+    BudgetsSpec,
+    CallBudgetSpec,
+    DefaultsSpec,
+    ExampleSpec,
+    OrderSpec,
+    PolicySpec,
+    RuleSpec,
+    ToolPolicySpec,
 )
 from project.spec_schedules import ChannelSpec, OnFailureSpec, RunRetrySpec, ScheduleSpec, SmtpSpec
 
@@ -85,7 +98,11 @@ _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
         "`topic:` alone (a required text), or `words: 600` (a default), or these keys.",
         InputSpec,
     ),
-    ("`budget:` of a crew", "Each also an option of `muster run` and `muster runs resume`.", BudgetSpec),
+    (
+        "`budget:` of a crew, task or agent",
+        "Those of a crew are also options of `muster run` and `muster runs resume`.",
+        BudgetSpec,
+    ),
     ("`queue:` of a crew", "`queue: slow`, or these keys.", QueueSpec),
     ("`price:` of a model", "", PriceSpec),
     ("`rate_limit:` of a model", "`rate_limit: 60`, calls a minute, or these keys.", RateSpec),
@@ -94,6 +111,25 @@ _PARTS: tuple[tuple[str, str, type[Spec]], ...] = (
     ("`retry:` of a schedule", "", RunRetrySpec),
     ("An entry of `notify:` in schedules.yaml", "Its name, then these keys.", ChannelSpec),
     ("`smtp:` of a channel", "", SmtpSpec),
+    ("policy.yaml", "Without this file its defaults hold.", PolicySpec),
+    ("An entry of `rules:` in policy.yaml", "A list with a single entry may be written as that entry.", RuleSpec),
+    (
+        "An entry of `arguments:` of a rule",
+        "`channel: general`, or `channel: [general, alerts]`, or these keys.",
+        ArgumentSpec,
+    ),
+    (
+        "`approval:` of a rule",
+        "`approval: eve`, or `approval: [eve, adam]`, or these keys; what is left out is as `approvals:` say.",
+        ApprovalSpec,
+    ),
+    ("`defaults:` of policy.yaml", "", DefaultsSpec),
+    ("An entry of `order:` in policy.yaml", "", OrderSpec),
+    ("An entry of `tools:` in policy.yaml", "The tool's name, then these keys.", ToolPolicySpec),
+    ("`approvals:` of policy.yaml", "", ApprovalsSpec),
+    ("`budgets:` of policy.yaml", "", BudgetsSpec),
+    ("`call:` of `budgets:`", "", CallBudgetSpec),
+    ("An entry of `tests:` in policy.yaml", "", ExampleSpec),
 )
 _WORDS: Mapping[Any, str] = {
     str: "text", int: "whole number", float: "number", Decimal: "number", bool: "true or false", Any: "any value",
@@ -101,6 +137,7 @@ _WORDS: Mapping[Any, str] = {
 }  # fmt: skip
 _SPELLED: Mapping[tuple[type[Spec], str], str] = {
     (TaskSpec, "guardrails"): "list of guardrails",
+    (InputSpec, "guardrails"): "list of rules",
     (TaskSpec, "output"): "fields by name, or a contract's name",
     (TaskSpec, "when"): "condition",
     (TaskSpec, "for_each"): "condition that gives a list, or keys",
@@ -128,6 +165,24 @@ _SPELLED: Mapping[tuple[type[Spec], str], str] = {
     (ScheduleSpec, "on_failure"): "keys",
     (OnFailureSpec, "retry"): "keys",
     (ChannelSpec, "smtp"): "keys",
+    (ScheduleSpec, "daily_budget"): "ceilings",
+    (AgentSpec, "budget"): "ceilings",
+    (TaskSpec, "budget"): "ceilings",
+    (RuleSpec, "arguments"): "values by argument",
+    (RuleSpec, "approval"): "name, list of names, or keys",
+    (RuleSpec, "effects"): "list of `read`, `write`, `send`, `spend`, `execute`",
+    (ArgumentSpec, "one_of"): "list of values",
+    (ToolPolicySpec, "rate"): "number, or keys",
+    (PolicySpec, "rules"): "list of rules",
+    (PolicySpec, "defaults"): "keys",
+    (PolicySpec, "order"): "list of order rules",
+    (PolicySpec, "tools"): "keys by tool",
+    (PolicySpec, "approvals"): "keys",
+    (PolicySpec, "budgets"): "keys",
+    (PolicySpec, "tests"): "list of example calls",
+    (BudgetsSpec, "call"): "ceilings",
+    (BudgetsSpec, "day"): "ceilings",
+    (BudgetsSpec, "month"): "ceilings",
 }
 
 
@@ -179,7 +234,7 @@ or an empty list, pass without a word."""
     for title, about, spec in _PARTS:
         parts.append(f"## {title}\n\n{_line(spec.__doc__)} {about}".rstrip())
         parts.append(_spec_table(spec))
-    parts += [_conditions_section(), _rules_section(), "## Files and values of later releases", _later_table()]
+    parts += [_conditions_section(), _rules_section()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -259,14 +314,10 @@ def _rules_section() -> str:
     about = """Each entry of `guardrails:` is a rule of this table, the name of a `@guardrail` function of the project,
 or a demand in plain language, which a model judges. A rule whose only setting is `true` may be written as its bare
 name; a demand may be written as `text: ...`, a function as `function: name`. CrewAI's `guardrail:` with a single entry is
-taken as well. An entry may have one key more, `gate`: what a broken one does. `fail` fails the task, `revise` (the
+taken as well. An input of a crew has the rules that need no more than its text: not `cited`, `supported` and
+`claimed_calls`. An entry may have one key more, `gate`: what a broken one does. `fail` fails the task, `revise` (the
 default) sends the output back with the reasons, `warn` only notes them."""
     return f"## Rules for `guardrails:`\n\n{about}\n\n" + _table(("rule", "demand", "setting", "example"), rows)
-
-
-def _later_table() -> str:
-    rows = [(f"config/{name}", key.message(), key.fix) for name, key in FILES.items()]
-    return _table(("what", "what happens", "instead"), rows)
 
 
 # -- cli.md

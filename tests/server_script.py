@@ -41,6 +41,8 @@ from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from typing import Any, cast
 
+from models.marks import strip_marks
+
 Json = dict[str, Any]
 
 _CONTEXT = re.compile(r"This is the context you(?:'re| are) working with", re.IGNORECASE)
@@ -101,9 +103,10 @@ Script = Callable[[list[Json], list[Json]], Reply]
 
 
 def read_turns(messages: Sequence[Json]) -> tuple[Turn, ...]:
-    """Return the messages of a request without what changes from attempt to attempt."""
+    """Return the messages of a request without what changes from attempt to attempt, and without marks."""
     return tuple(
-        Turn(str(message.get("role", "")), _text_of(message.get("content")), _calls_of(message)) for message in messages
+        Turn(str(message.get("role", "")), strip_marks(_text_of(message.get("content"))), _calls_of(message))
+        for message in messages
     )
 
 

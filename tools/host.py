@@ -24,6 +24,8 @@ from typing import Any, Literal, cast
 
 from muster import ToolContext
 from project.errors import AppError
+from tools.egress import Egress
+from tools.egress_guard import begin, forbid_programs
 from tools.load import load_file
 from tools.registry import GUARDRAIL_MARK, TOOL_MARK
 from tools.tool import Tool, make_tool
@@ -253,9 +255,12 @@ def _answer(
 ) -> dict[str, Any]:
     try:
         _take_surroundings(request)
+        restricted = _restrict(request)
         if "sources" in request:
             known[request["digest"]] = _read_sources(request["sources"])
         work = _find(request, known[request["digest"]])
+        if restricted:
+            forbid_programs()
         write_frame(connection, {"ready": True})  # the call's time begins now: loading is not the function's
         return {"result": _work_off(work)}
     except TimeIsUp:
@@ -274,6 +279,15 @@ def _take_surroundings(request: Mapping[str, Any]) -> None:
             os.chdir(request["folder"])
 
 
+def _restrict(request: Mapping[str, Any]) -> bool:
+    """Keep a tool to its domains, where policy.yaml names some; its host serves no other. Return whether it does."""
+    context = cast("Mapping[str, Any]", request.get("context", {}))
+    if context.get("domains") is None:
+        return False
+    begin(Egress(tuple(context["domains"]), context["private_addresses"]))
+    return True
+
+
 def _read_sources(sources: Mapping[str, str]) -> dict[Path, bytes]:
     return {Path(path): text.encode("latin-1") for path, text in sources.items()}
 
@@ -284,11 +298,15 @@ def _find(request: Mapping[str, Any], sources: Mapping[Path, bytes]) -> Callable
         check = _load(request, sources, GUARDRAIL_MARK)
         return lambda: _plain_verdict(check(request["text"]))
     tool = _tool(_load(request, sources, TOOL_MARK), json.dumps(request["settings"]))
+    domains = request["context"]["domains"]
     context = ToolContext(
         project=Path(request["context"]["project"]),
         output_folder=Path(request["context"]["output_folder"]),
         inputs=request["context"]["inputs"],
         idempotency_key=request["context"]["idempotency_key"],
+        secrets=request["context"]["secrets"],
+        domains=tuple(domains) if domains is not None else None,
+        private_addresses=request["context"]["private_addresses"],
     )
     arguments = cast(dict[str, Any], request["arguments"])
     if act == "probe":

@@ -19,7 +19,18 @@ from tools.tool import Home, Tool, make_tool, unset_parameters
 
 TOOL_MARK = "__muster_tool__"
 GUARDRAIL_MARK = "__muster_guardrail__"
-BUILTIN = ("calculator", "list_documents", "read_document", "search_documents", "write_file")
+BUILTIN = (
+    "calculator",
+    "http_get",
+    "list_documents",
+    "read_document",
+    "run_python",
+    "search_documents",
+    "shell",
+    "write_file",
+)
+_IN_HOSTS = ("http_get", "run_python", "shell")
+"""Built-in tools that wait for others: they run in a process that can be ended, as a project's own do."""
 
 
 def builtin_tools_folder() -> Path:
@@ -42,7 +53,7 @@ def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
     own: dict[str, Callable[..., Any]] | None = None
     for use in uses:
         if is_builtin(use.name):
-            function = getattr(importlib.import_module(f"tools.{use.name}"), use.name)
+            function = _builtin(use.name)
         else:
             own = _user_tools(project_root) if own is None else own
             if use.name not in own:
@@ -50,13 +61,19 @@ def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
                 fix = suggest(use.name, known, "tools")
                 raise AppError(f"unknown tool {use.name!r}", fix=fix, exit_code=3)
             function = own[use.name]
-        made[use.name] = _made(function, json.dumps(use.settings))
-        if not is_builtin(use.name) and getattr(function, TOOL_MARK).get("process", True):
+        made[use.name] = replace(_made(function, json.dumps(use.settings)), builtin=is_builtin(use.name))
+        if use.name in _IN_HOSTS or (not is_builtin(use.name) and getattr(function, TOOL_MARK).get("process", True)):
             made[use.name] = replace(made[use.name], home=home_of(function))
         if unset := [name for name in unset_parameters(function) if name not in use.settings]:
             what = f"the tool `{use.name}` needs `{unset[0]}`, which no agent may choose"
             raise AppError(what, fix=f'write `- {use.name}: {{{unset[0]}: "..."}}`', exit_code=3)
     return made
+
+
+def _builtin(name: str) -> Callable[..., Any]:
+    if name in _IN_HOSTS:
+        return load_file(builtin_tools_folder() / f"{name}.py", TOOL_MARK)[name]
+    return getattr(importlib.import_module(f"tools.{name}"), name)
 
 
 def home_of(function: Callable[..., Any]) -> Home | None:

@@ -110,6 +110,10 @@ class Tool:
     """True: the same call is made once in a run."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The arguments that YAML fixes."""
+    builtin: bool = False
+    """Whether it is one of Muster's own."""
+    knows_run: bool = True
+    """Whether it can know the run's folder; else relative paths among its arguments are meant from Muster's own."""
     home: Home | None = None
     """Where a process of its own finds it; None: it runs in Muster's."""
     if_unknown: str = "ask"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from models.marks import strip_marks
+
 _MAX_CHARACTERS = 400_000
 _HARMFUL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
@@ -30,12 +32,12 @@ class ToolResult:
 
 
 def message_text(message: Mapping[str, Any]) -> str:
-    """Return the text of a message's content, which is a string, a list of parts, or nothing."""
+    """Return the text of a message's content, which is a string, a list of parts, or nothing; without marks."""
     content = message.get("content")
     if isinstance(content, list):
         parts = [cast(Mapping[str, Any], part) for part in cast(list[Any], content) if isinstance(part, Mapping)]
         content = "\n".join(str(part.get("text") or "") for part in parts)
-    return readable(content) if isinstance(content, str) else ""
+    return readable(strip_marks(content)) if isinstance(content, str) else ""
 
 
 def readable(text: str) -> str:

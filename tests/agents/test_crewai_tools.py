@@ -1,5 +1,6 @@
 """Classes of crewai-tools by name: imported when one is named, never prompting, run through the guard like any tool."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -60,11 +61,14 @@ def test_a_class_whose_package_is_missing_is_an_error_and_never_a_question(lab: 
     assert sys.stdin is stdin
 
 
-def test_a_class_that_nobody_declared_counts_as_sending_once(lab: Lab, tmp_path: Path) -> None:
+def test_a_class_that_nobody_declared_counts_as_sending_once(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _ = lab.runner
-    from agents.crewai_tools import load_crewai_tool
+    from agents import crewai_tools
 
-    tool = load_crewai_tool(ToolUse(name="WaitTool"), tmp_path)
+    monkeypatch.delitem(crewai_tools.DECLARED, "WaitTool")
+    tool = crewai_tools.load_crewai_tool(ToolUse(name="WaitTool"), tmp_path)
     assert (tool.effect, tool.repeat, tool.returns) == ("send", "once", "untrusted")
     assert tool.check({"no_such_argument": 1}) != []
 
@@ -107,9 +111,49 @@ def test_a_project_s_own_crewai_tools_work_as_they_are(lab: Lab) -> None:
           agent: worker
     """
     with ScriptedServer() as server:
+        lab.allow_all()
         lab.write(agents=agents, tasks=tasks, tools__own_py=OWN)
         lab.models(server.base_url)
         outcome = lab.run()
     assert outcome.output.splitlines() == ["HELLO?", "cba"]
     records = [step.record for step in lab.steps(outcome.run_id) if step.kind == "tool"]
     assert {(record["effect"], record["repeat"]) for record in records} == {("send", "once")}
+
+
+def test_every_declared_class_is_in_the_package_and_every_tool_of_it_is_declared() -> None:
+    import crewai_tools
+    from crewai.tools import BaseTool
+
+    from agents.crewai_tools import DECLARED
+
+    found = {
+        name
+        for name, value in vars(crewai_tools).items()
+        if isinstance(value, type) and issubclass(value, BaseTool) and value is not BaseTool
+    }
+    assert sorted(set(DECLARED) - found) == []
+    assert sorted(found - set(DECLARED)) == []
+
+
+def test_what_leaves_the_machine_costs_or_runs_programs_is_never_declared_as_reading() -> None:
+    from agents.crewai_tools import DECLARED
+
+    outward = {name: declared for name, declared in DECLARED.items() if declared.effect in ("send", "spend", "execute")}
+    assert {"NL2SQLTool", "ZapierActionTool", "DallETool", "E2BPythonTool", "S3WriterTool"} <= set(outward)
+    assert [name for name, declared in outward.items() if declared.repeat != "once" and name != "S3WriterTool"] == []
+    words = ("Search", "Scrape", "Read", "Extract")
+    readers = [declared for name, declared in DECLARED.items() if any(word in name for word in words)]
+    assert {declared.returns for declared in readers} == {"untrusted"}
+
+
+def test_policy_yaml_declares_a_class_by_its_own_name(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("hello", encoding="utf-8")
+    declared = {"FileReadTool": {"returns": "trusted"}, "DirectoryReadTool": {"effect": "execute"}}
+    policy = {"tools": declared, "defaults": {"execute": "allow"}}
+    with ScriptedServer() as server:
+        lab.write(agents=AGENTS, tasks=TASKS, policy=json.dumps(policy))
+        lab.models(server.base_url)
+        outcome = lab.run(inputs={"folder": str(tmp_path)})
+    found = {step.record["tool"]: step.record for step in lab.steps(outcome.run_id) if step.kind == "tool"}
+    assert "untrusted" not in found["read_a_files_content"]
+    assert found["list_files_in_directory"]["effect"] == "execute"

@@ -8,6 +8,7 @@ import pytest
 
 from agents.loop import AgentFailed, Conversation
 from models.answer import Answer, ToolCall
+from models.marks import is_set_apart, strip_marks
 
 NOTE = {
     "type": "function",
@@ -138,6 +139,31 @@ def test_a_long_result_is_cut_and_read_on_without_the_tool() -> None:
     assert len(cut) < 3000
     assert "1000 1001" in rest
     assert len(talk.acted) == 1
+
+
+def test_what_others_may_have_written_is_set_apart_on_every_page() -> None:
+    text = "".join(f"{number:04d} " for number in range(2000))
+    more = ToolCall("c2", "read_more", '{"call": 1, "start": 5000}')
+    say = by_turn(Answer("", (call("a"),)), Answer("", (more,)), Answer("done"))
+    talk = Talk(say, result=text, window=2500, source=lambda: "web/note#1", notice="Marks mean this.")
+    assert talk.conversation.run(9) == "done"
+    pages = [message["content"] for message in talk.asked[-1][0] if message["role"] == "tool"]
+    assert all(page.startswith('<untrusted from="web/note#1" k=') and is_set_apart(page) for page in pages)
+    assert "1000 1001" in strip_marks(pages[1])
+    assert talk.asked[0][0][0]["content"] == "You work.\nMarks mean this."
+
+
+def test_a_result_that_is_shortened_to_make_room_keeps_its_marks() -> None:
+    def say(messages: Sequence[Mapping[str, Any]]) -> Answer:
+        turn = turn_of(messages)
+        return Answer("", (call(str(turn), f"c{turn}"),)) if turn < 6 else Answer("done")
+
+    talk = Talk(say, result="word " * 400, window=2000, source=lambda: "web")
+    assert talk.conversation.run(9) == "done"
+    first = next(message["content"] for message in talk.asked[-1][0] if message["role"] == "tool")
+    assert first.endswith("left out to make room]")
+    assert strip_marks(first).startswith("word word")
+    assert is_set_apart(first)
 
 
 def test_read_more_is_an_ordinary_unknown_tool_until_a_result_was_cut() -> None:

@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runs.approvals_told import approvals_of
 from runs.database import open_database
 from runs.inbox import Inbox, InboxRow
-from runs.origin import started_by
+from runs.origin import person_here, started_by
 from runs.questions import Question
 from tests.cli.conftest import Muster
 from tests.lab import APPLICATION, Lab
+from tests.runs.gate_scene import age, asks, call, made, watch, write_gate
 from tests.runs.scene import write_project
 from tests.scripted_server import ScriptedServer
 
@@ -314,3 +317,202 @@ def test_a_question_outlives_the_process_that_asked_it(muster: Muster, review: L
     resumed = muster("runs", "resume", "asks")
     assert (resumed.code, resumed.out) == (0, "one\n")
     assert server.stats()["attempts"] == 1
+
+
+# -- approvals of calls
+
+SEND = call("send", to="carl", text="hello")
+ME = person_here()
+
+
+@pytest.fixture
+def gate(lab: Lab, server: ScriptedServer, tmp_path: Path) -> Lab:
+    """A project whose only call needs a person."""
+    watch(tmp_path)
+    write_gate(lab, SEND, policy=asks(expires_hours=5))
+    lab.models(server.base_url)
+    return lab
+
+
+def test_a_call_that_waits_is_listed_and_shown_with_all_that_counts(muster: Muster, gate: Lab) -> None:
+    one = waiting(gate)
+    head, line = muster("approvals", "list").out.splitlines()
+    assert re.split(r"  +", head) == [
+        *("ID", "RUN", "TASK", "KIND", "TOOL", "AGENT", "RULE", "EXPIRES", "HAS READ", "AGE", "QUESTION")
+    ]
+    cells = re.split(r"  +", line)
+    assert cells[:7] == [one, "asks", "work", "approval", "send", "worker", "default for send"]
+    assert cells[7].startswith("in 4 h 5") or cells[7] == "in 5 h 00 min"
+    terms = question(gate).question.terms
+    assert terms is not None
+    shown = muster("approvals", "show", one).out
+    assert f"\nhash      {terms.binding}\n" in shown
+    assert "\nanswers   anyone who can reach the inbox\n" in shown
+    assert 'to edit\n\n{\n  "to": "carl",\n  "text": "hello"\n}\n' in shown
+    assert shown.endswith(
+        f"muster approvals approve {one}: the call is made\n"
+        f"muster approvals approve {one} --answer TEXT, or --file FILE: its arguments, edited, as JSON or YAML\n"
+        f"muster approvals reject {one} --reason TEXT: the agent is told the reason\n"
+    )
+    document = json.loads(muster("approvals", "show", one, "--json").out)
+    about = document["call"]
+    expires_at = about.pop("expires_at")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", expires_at)
+    assert about == {
+        "tool": "send",
+        "effect": "send",
+        "agent": "worker",
+        "chain": [],
+        "step": "work/worker/send#1",
+        "arguments": {"to": "carl", "text": "hello"},
+        "rule": "default for send",
+        "binding": terms.binding,
+        "unchanged": True,
+        "approvers": [],
+        "four_eyes": False,
+        "voices": [],
+        "untrusted": [],
+        "private": [],
+    }
+
+
+def test_an_approved_call_is_made_and_told_with_who_approved_it(muster: Muster, gate: Lab, tmp_path: Path) -> None:
+    one = waiting(gate)
+    terms = question(gate).question.terms
+    assert terms is not None
+    wrong = muster("approvals", "approve", one, "--expect-hash", "0123456789")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err.startswith(f"question {one} is not about the call 0123456789: its hash is {terms.binding}\n")
+    printed = muster("approvals", "approve", one, "--expect-hash", terms.binding[:10])
+    assert (printed.code, printed.out) == (0, f"approved {one}: work of run asks\n")
+    assert printed.err == "run asks is queued: `muster serve` goes on with it, or `muster runs resume asks` now\n"
+    assert muster("runs", "resume", "asks").out == "sent to carl\n"
+    assert made(tmp_path) == ["send carl hello"]
+    shown = muster("runs", "show", "asks").out
+    assert re.search(rf"\napproval send: approved by {re.escape(ME)} at \S+ \(default for send\)\n", shown)
+    traced = muster("runs", "trace", "asks").out
+    assert f"{ME} approved it as it was (default for send)" in traced
+    assert "→ a person must approve it: " in traced
+    (said,) = json.loads(muster("runs", "show", "asks", "--json").out)["approvals"]
+    assert (said["tool"], said["state"], said["by"], said["binding"]) == ("send", "approved", [ME], terms.binding)
+    assert f"{ME} approved it as it was" in muster("runs", "why", "asks").out
+
+
+def test_arguments_are_edited_in_a_file_and_must_be_a_mapping(muster: Muster, gate: Lab, tmp_path: Path) -> None:
+    one = waiting(gate)
+    for text, said in (("- a\n", "the arguments are no mapping"), ("{", "the arguments can't be read: ")):
+        (gate.root / "args.yaml").write_text(text)
+        printed = muster("approvals", "approve", one, "--file", "args.yaml")
+        assert (printed.code, printed.out) == (2, "")
+        assert printed.err.startswith(said)
+    (gate.root / "args.yaml").write_text("to: dora\ntext: |\n  two\n  lines\n")
+    assert muster("approvals", "approve", one, "--file", "args.yaml").code == 0
+    assert muster("runs", "resume", "asks").code == 0
+    assert made(tmp_path) == ["send dora two", "lines", ""]
+    assert ", with other arguments (default for send)" in muster("runs", "show", "asks").out
+
+
+def test_several_questions_are_answered_at_once(muster: Muster, gate: Lab, tmp_path: Path) -> None:
+    one, other = waiting(gate), waiting(gate, "again")
+    printed = muster("approvals", "reject", one, other, one, "--reason", "not today", "--json")
+    assert [(told["question_id"], told["state"]) for told in json.loads(printed.out)] == [
+        (one, "rejected"),
+        (other, "rejected"),
+    ]
+    printed = muster("approvals", "approve", one, other, "--answer", "{}")
+    assert (printed.code, printed.err) == (
+        2,
+        "several questions can't have one answer or hash\n\nhint: answer them one by one\n",
+    )
+    assert muster("runs", "resume", "asks").code == 0
+    assert made(tmp_path) == []
+
+
+def test_an_expired_question_is_refused_with_what_to_do(muster: Muster, gate: Lab) -> None:
+    one = waiting(gate)
+    age(gate, one, 6)
+    for command in (("approve", one), ("reject", one, "--reason", "no")):
+        printed = muster("approvals", *command)
+        assert (printed.code, printed.out) == (1, "")
+        assert printed.err == (
+            f"question {one} can't be answered so: it has expired\n\nhint: `muster runs resume asks` asks anew\n"
+        )
+    assert "  expired  " in muster("approvals", "list").out
+    assert muster("runs", "resume", "asks").code == 4
+    assert muster("approvals", "approve", one).code == 0
+
+
+def test_who_is_not_named_is_refused_and_one_of_two_is_told(muster: Muster, gate: Lab) -> None:
+    gate.write(policy=json.dumps(asks(approvers=["somebody-else"])))
+    one = waiting(gate)
+    printed = muster("approvals", "approve", one)
+    assert printed.err == (
+        f"question {one} can't be answered so: {ME} is not among those who may answer: somebody-else\n\n"
+        "hint: who may answer: somebody-else\n"
+    )
+    gate.write(policy=json.dumps(asks(four_eyes=True)))
+    two = waiting(gate, "again")
+    printed = muster("approvals", "approve", two)
+    assert (printed.code, printed.out) == (0, f"approved by one {two}: work of run again\n")
+    assert printed.err == (
+        "the run waits for a second person: two different people of: anyone who can reach the inbox\n"
+    )
+    assert f"\napproved  by {ME}: 1 of 2\n" in muster("approvals", "show", two).out
+    assert "has approved it already" in muster("approvals", "approve", two).err
+
+
+def test_a_variable_of_the_environment_makes_nobody_an_approver(
+    muster: Muster, gate: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.write(policy=json.dumps(asks(approvers=["boss"])))
+    one = waiting(gate)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "boss")
+    assert muster("approvals", "approve", one).code == 1
+
+
+def test_at_a_terminal_the_call_is_shown_and_only_a_clear_word_makes_it(gate: Lab, tmp_path: Path) -> None:
+    terminal = Terminal(gate, "run", "default", "--id", "asks")
+    terminal.read_until("`w` leaves it waiting: ")
+    assert '  | to: "carl"' in terminal.shown
+    terminal.shown = ""
+    terminal.type("perhaps\n")
+    terminal.read_until("not taken: 'perhaps' is none of the choices; ")
+    terminal.read_until("`w` leaves it waiting: ")
+    assert made(tmp_path) == []
+    terminal.type("n\n")
+    terminal.read_until("why (the agent reads it): ")
+    terminal.type("not carl\n")
+    code, _ = terminal.finish()
+    assert (code, made(tmp_path)) == (0, [])
+    (said,) = approvals_of(gate.steps("asks"))
+    assert (said["state"], said["reason"], said["by"]) == ("rejected", "not carl", [ME])
+
+
+def test_at_a_terminal_arguments_are_edited_in_the_editor(
+    gate: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = tmp_path / "editor.sh"
+    editor.write_text('#!/bin/sh\nsed -i s/carl/dora/ "$1"\n')
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.setenv("VISUAL", str(editor))
+    terminal = Terminal(gate, "run", "default", "--id", "asks")
+    terminal.read_until("`w` leaves it waiting: ")
+    terminal.type("e\n")
+    code, _ = terminal.finish()
+    assert (code, made(tmp_path)) == (0, ["send dora hello"])
+
+
+def test_without_a_terminal_nothing_goes_ahead_and_channels_are_told(muster: Muster, gate: Lab, tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    script = gate.root / "tell.sh"
+    script.write_text(f"#!/bin/sh\ncat > {told}\n")
+    script.chmod(0o755)
+    gate.write(policy=json.dumps(asks(notify=["ops"])), schedules="notify: {ops: {command: [./tell.sh]}}\n")
+    printed = muster("run", "default", "--id", "asks")
+    assert (printed.code, printed.out, made(tmp_path)) == (4, "", [])
+    gate.close()
+    document = json.loads(told.read_text())
+    assert (document["event"], document["question_id"]) == ("approval", question(gate).question_id)
+    assert "carl" not in told.read_text()

@@ -32,7 +32,7 @@ def test_help_names_every_command(muster: Muster) -> None:
     listed = [line.split()[0] for line in printed.out.partition("Commands:\n")[2].splitlines() if line[2:3].strip()]
     assert listed == [
         *("run", "check", "plan", "new", "agents", "crews", "tools", "models", "doctor", "blame", "serve", "worker"),
-        *("runs", "schedule", "approvals"),
+        *("runs", "schedule", "approvals", "policy", "audit"),
     ]
 
 
@@ -223,10 +223,11 @@ def test_quiet_says_nothing_but_the_result(muster: Muster, project: Lab) -> None
 def test_a_run_stopped_at_a_ceiling_is_resumed_with_a_higher_one(muster: Muster, project: Lab) -> None:
     stopped = muster("run", "default", "-i", "topic=sun", "--id", "low", "--max-model-calls", "1")
     assert (stopped.code, stopped.out) == (1, "")
-    assert stopped.err.splitlines()[-2:] == [
+    assert stopped.err.splitlines()[-3:] == [
+        f"done: first; what they gave lies in {project.root}/.muster/runs/low/outputs",
         "run low stopped at a ceiling: second: max_model_calls: 1 of 1 used; raise it with --max-model-calls or "
         "`budget:` in crews.yaml",
-        "hint: `muster runs resume low` with a higher ceiling goes on; what is done is kept and not paid again",
+        "hint: `muster runs resume low --add-budget model_calls=10` goes on; what is done is kept and not paid again",
     ]
     assert muster("runs", "resume", "low").code == 1
     resumed = muster("runs", "resume", "low", "--max-model-calls", "2")

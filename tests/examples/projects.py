@@ -1,5 +1,6 @@
 """Examples copied to where they may be run, each with its own state; offline, or on hand-written answers."""
 
+import base64
 import os
 import shutil
 from collections.abc import Generator, Mapping
@@ -31,6 +32,8 @@ PATTERN_RUNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "gates": ("notice", {}),
 }
 """The crew and the inputs of each pattern that its hand-written answers are for."""
+JOURNAL_KEY = base64.urlsafe_b64encode(bytes(32)).decode()
+"""Encrypts the journals of examples with private tools."""
 PERSON = "{decision: agreed, reason: it saves rent}"
 """What a person answers in the pattern `human`."""
 
@@ -46,8 +49,9 @@ def copy_example(name: str, target: Path) -> Lab:
 def scripted(name: str, target: Path) -> Generator[tuple[Lab, ScriptedServer]]:
     """Give a copy of an example whose model is a server that says the example's hand-written answers."""
     lab = copy_example(name, target)
-    before = os.environ.get("OPENAI_API_KEY")
-    os.environ["OPENAI_API_KEY"] = "sk-test"
+    given = {"OPENAI_API_KEY": "sk-test", "MUSTER_JOURNAL_KEY": JOURNAL_KEY}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     try:
         with ScriptedServer(script_of(read_answers(Path(name).name))) as server:
             lab.models(server.base_url)
@@ -55,9 +59,10 @@ def scripted(name: str, target: Path) -> Generator[tuple[Lab, ScriptedServer]]:
             lab.close()
     finally:
         lab.close()
-        os.environ.pop("OPENAI_API_KEY")
-        if before is not None:
-            os.environ["OPENAI_API_KEY"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def offered(request: Request) -> list[str]:

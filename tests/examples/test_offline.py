@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.examples.projects import copy_example
+from tests.examples.projects import JOURNAL_KEY, copy_example
 from tests.lab import Lab
 from tools.documents import cited_text, normalise
 
@@ -234,7 +234,10 @@ def test_the_knowledge_base_answers_without_a_model(example: Lab) -> None:
 
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)
-def test_a_ticket_is_not_sorted_and_nothing_is_paid_without_a_model(example: Lab) -> None:
+def test_a_ticket_is_not_sorted_and_nothing_is_paid_without_a_model(
+    example: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSTER_JOURNAL_KEY", JOURNAL_KEY)
     outcome = example.run("ticket", {"ticket": "1041"}, ask=lambda _: "{decision: pay, reason: yes}")
     assert outcome.status == "failed"
     assert "language model" in outcome.reason

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.examples.projects import offered, scripted
+from tests.examples.projects import scripted
 from tests.lab import Lab
 from tests.runs.scene import crash_after
 from tests.scripted_server import ScriptedServer
@@ -35,10 +34,7 @@ def refund_calls(lab: Lab, run_id: str) -> list[str]:
 
 
 def says(decision: str) -> Callable[[object], str]:
-    def answer(_question: object) -> str:
-        return f"{{decision: {decision}, reason: so decided}}"
-
-    return answer
+    return lambda _question: {"pay": "y", "decline": "n send a photo of the leak first"}[decision]
 
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)
@@ -46,7 +42,7 @@ def test_a_refund_that_a_person_agrees_to_is_paid_exactly_once(example: Example)
     lab, _ = example
     outcome = lab.run("ticket", {"ticket": "1041"}, ask=says("pay"))
     assert outcome.status == "succeeded"
-    assert refund_calls(lab, outcome.run_id) == ["pay/cashier/refund#1"]
+    assert refund_calls(lab, outcome.run_id) == ["pay/cashier/refund#1/approved#1"]
     assert [(entry["order"], entry["amount_crowns"]) for entry in refunds(lab)] == [("BK-2207", "129.50")]
     reply = (lab.root / "output" / "reply-1041.md").read_text()
     assert "refund of 129.50 crowns" in reply  # the first draft said "reimbursement", which the glossary refuses
@@ -55,23 +51,23 @@ def test_a_refund_that_a_person_agrees_to_is_paid_exactly_once(example: Example)
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)
 def test_a_refund_that_a_person_declines_is_never_paid(example: Example) -> None:
-    lab, server = example
+    lab, _ = example
     outcome = lab.run("ticket", {"ticket": "1041"}, ask=says("decline"))
     assert outcome.status == "succeeded"
-    assert statuses(lab, outcome.run_id)["pay"] == "skipped"
-    assert refund_calls(lab, outcome.run_id) == []
+    (refused,) = [step.record for step in lab.steps(outcome.run_id) if step.name in refund_calls(lab, outcome.run_id)]
+    assert refused["refused"].endswith("a person has rejected it: send a photo of the leak first")
     assert refunds(lab) == []
-    assert not any(tool == "refund" for request in server.requests for tool in offered(request))
     assert "cannot agree to the refund" in outcome.output
 
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)
-@pytest.mark.parametrize(("steps", "settled_by"), [(3, "probe"), (4, None)])
+@pytest.mark.parametrize(("steps", "settled_by"), [(5, "probe"), (6, None)])
 def test_a_crash_around_the_payment_does_not_pay_again(example: Example, steps: int, settled_by: str | None) -> None:
     lab, _ = example
     run_id = lab.run("ticket", {"ticket": "1041"}, ask=says("pay")).run_id
     names = [step.name for step in lab.steps(run_id) if step.task == "pay"]
-    assert names[2:4] == ["pay/cashier/refund#1/intent", "pay/cashier/refund#1"]
+    call = "pay/cashier/refund#1"
+    assert names[2:6] == [f"{call}/intent", f"{call}/approval#1", f"{call}/approved#1/intent", f"{call}/approved#1"]
     crash_after(lab, run_id, "pay", steps)
     outcome = lab.resume(run_id, ask=says("decline"))  # asked again, the person would decline: nobody is asked again
     assert outcome.status == "succeeded"
@@ -99,22 +95,16 @@ def test_a_question_is_answered_without_a_person(example: Example) -> None:
     outcome = lab.run("ticket", {"ticket": "1042"})
     assert outcome.status == "succeeded"
     found = statuses(lab, outcome.run_id)
-    assert [name for name, status in found.items() if status == "skipped"] == ["propose", "decide", "pay"]
+    assert [name for name, status in found.items() if status == "skipped"] == ["propose", "pay"]
     assert "30 grams of citric acid" in (lab.root / "output" / "reply-1042.md").read_text()
 
 
 @pytest.mark.parametrize("example", ["support-triage"], indirect=True)
 def test_what_a_customer_orders_in_a_ticket_changes_nothing(example: Example) -> None:
     lab, _ = example
-    asked: list[str] = []
-
-    def ask(question: Any) -> str:
-        asked.append(question.text)
-        return "{decision: decline, reason: not faulty}"
-
-    outcome = lab.run("ticket", {"ticket": "1043"}, ask=ask)
+    outcome = lab.run("ticket", {"ticket": "1043"})  # nobody is asked: what does not fit the rules is not proposed
     assert outcome.status == "succeeded"
-    assert '"fits_the_rules": false' in asked[0]
+    assert statuses(lab, outcome.run_id)["pay"] == "skipped"
     assert refunds(lab) == []
 
 

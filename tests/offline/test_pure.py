@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.marks import is_set_apart, set_apart
 from models.offline.respond import estimate_tokens, respond
 from tests.offline.talk import BACKGROUND, ROOT, a_task, definition, document_tools, read_tools, talk
 
@@ -170,3 +171,13 @@ def test_the_tools_read_while_talking_are_the_real_ones() -> None:
 
 def test_tokens_are_estimated_by_length() -> None:
     assert [estimate_tokens(text) for text in ("", "a", "four", "fives")] == [0, 1, 1, 2]
+
+
+def test_marks_around_untrusted_text_change_nothing() -> None:
+    task = a_task("Write about durable execution", inputs={"topic": "durable execution"})
+    plain, marked = (talk(task, "search_documents", "read_document") for _ in range(2))
+    read = marked.run_tool
+    marked.run_tool = lambda name, arguments: set_apart(read(name, arguments), f"work/writer/{name}#1")
+    assert marked.answer() == plain.answer()
+    assert marked.calls == plain.calls != []
+    assert any(is_set_apart(str(message["content"])) for message in marked.messages)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.budget import Spent, over
+from policy.budget import Added, Ceiling, Scope, Spent, first_over, over, suggest
 from project.spec import BudgetSpec
 
 _COUNTS = st.integers(0, 10**12)
@@ -210,3 +210,69 @@ def test_spending_more_never_makes_room(one: Spent, two: Spent, ceiling: int, ki
     )
     if over(one, budget, kind=chosen, worst_usd=Decimal(0)):
         assert over(one.plus(two), budget, kind=chosen, worst_usd=Decimal(0))
+
+
+# -- scopes, and what people add
+
+_TASK = Scope("task research", "`budget:` of the task in tasks.yaml")
+_AMOUNTS = st.integers(0, 10**6)
+_ADDED = st.builds(Added, st.decimals(0, 100, places=4), _AMOUNTS, _AMOUNTS, _AMOUNTS, st.integers(0, 1000))
+
+
+def test_a_ceiling_of_another_scope_is_named_with_it() -> None:
+    spent = Ceiling(_TASK, Spent(usd=Decimal("0.0213")), BudgetSpec(max_usd=Decimal("0.02")))
+    assert first_over([spent], kind="model", worst_usd=Decimal("0.01"), name="openai/x") == (
+        "max_usd of task research: 0.0213 spent, the next call may cost 0.0100, ceiling 0.02; "
+        "raise it with `budget:` of the task in tasks.yaml"
+    )
+    assert first_over([spent], kind="model", worst_usd=None, name="openai/x") == (
+        "max_usd of task research: the price of openai/x is not known; write `price:` in models.yaml"
+    )
+
+
+def test_the_first_ceiling_without_room_is_named() -> None:
+    wide = Ceiling(Scope("this month"), Spent(), BudgetSpec(max_model_calls=10))
+    full = Ceiling(_TASK, Spent(), BudgetSpec(max_model_calls=0))
+    fuller = Ceiling(Scope("this day"), Spent(), BudgetSpec(max_model_calls=0))
+    reason = first_over([wide, full, fuller], kind="model", worst_usd=Decimal(0))
+    assert reason is not None
+    assert reason.startswith("max_model_calls of task research: ")
+    assert first_over([wide], kind="model", worst_usd=Decimal(0)) is None
+
+
+@given(_ADDED, _ADDED)
+def test_what_is_added_survives_json_and_adds_up(one: Added, two: Added) -> None:
+    assert Added.from_json(json.loads(json.dumps(one.to_json()))) == one
+    budget = BudgetSpec(max_usd=Decimal(1), max_tokens=1, max_model_calls=1, max_tool_calls=1, max_seconds=1)
+    assert two.to(one.to(budget)) == one.plus(two).to(budget)
+
+
+def test_only_ceilings_that_are_set_are_raised() -> None:
+    budget = BudgetSpec(max_usd=Decimal("0.5"), max_tokens=100)
+    added = Added(usd=Decimal("0.25"), tool_calls=3)
+    assert added.to(budget) == BudgetSpec(max_usd=Decimal("0.75"), max_tokens=100)
+    assert added.to_json() == {"usd": "0.25", "tool_calls": 3}
+
+
+@pytest.mark.parametrize(
+    ("budget", "suggested"),
+    [
+        (BudgetSpec(max_usd=Decimal("0.01")), "usd=0.4"),
+        (BudgetSpec(max_tokens=10), "tokens=20000"),
+        (BudgetSpec(max_model_calls=0), "model_calls=10"),
+    ],
+)
+def test_a_stopped_run_is_told_an_amount_that_lets_the_call_through(budget: BudgetSpec, suggested: str) -> None:
+    worst_usd, worst_tokens = Decimal("0.0312"), 1100
+    reason = _over_model(Spent(), budget, str(worst_usd), worst_tokens)
+    assert reason is not None
+    assert suggest(reason, worst_usd, worst_tokens) == suggested
+    name, _, amount = suggested.partition("=")
+    more = Added.from_json({name: amount if name == "usd" else int(amount)})
+    assert _over_model(Spent(), more.to(budget), str(worst_usd), worst_tokens) is None
+
+
+def test_no_amount_is_suggested_where_none_helps() -> None:
+    reason = _over_model(Spent(), BudgetSpec(max_usd=Decimal(5)), None)
+    assert reason is not None
+    assert suggest(reason, Decimal(0), 0) == ""

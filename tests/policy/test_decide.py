@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,30 @@ def test_a_misspelt_tool_is_refused_with_the_nearest_and_all_names_in_order() ->
         "There is no tool `search_document`. Did you mean `search_documents`? "
         "The tools are: read_document, search_documents, write_file."
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "writе_file",
+        "ｗｒｉｔｅ＿ｆｉｌｅ",
+        "write\u200b_file",
+        "write_file\u2060",
+        "wrítе_fіlе",
+        "WRITE-FILE",
+        "write_file ",
+        " write_file",
+        "writefile",
+        "write_file\n",
+        "write_fi1e",
+        "writе_filе\u202e",
+    ],
+)
+def test_a_name_that_only_looks_alike_is_refused_with_the_right_one(name: str) -> None:
+    refused = _decide_tool(name)
+    assert isinstance(refused, Refuse)
+    assert "Did you mean `write_file`? The tools are: " in refused.reason
+    assert refused.reason.isprintable()
 
 
 def test_an_invented_tool_is_refused_with_all_names() -> None:

@@ -44,7 +44,7 @@ def test_every_case_says_where_and_how_to_mend_it() -> None:
 
 
 def test_there_are_cases_enough() -> None:
-    assert len(_cases()) >= 360
+    assert len(_cases()) >= 480
 
 
 def test_the_project_that_the_cases_differ_from_is_right(tmp_path: Path) -> None:

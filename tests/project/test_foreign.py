@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from project.foreign import AGENT_KEYS, CREW_KEYS, FILES, MODEL_KEYS, TASK_KEYS, Foreign
+from project.foreign import AGENT_KEYS, CREW_KEYS, MODEL_KEYS, TASK_KEYS, Foreign
 from project.spec import AgentSpec, CrewSpec, ModelSpec, Spec, TaskSpec
 from tests.project.folder import complaints, load, write
 
@@ -58,7 +58,7 @@ def test_no_key_is_both_taken_and_foreign(model: type[Spec], table: Mapping[str,
 
 
 def test_every_foreign_key_says_why_and_every_refused_one_what_to_do() -> None:
-    for table in (*(table for _, table in _TABLES), FILES):
+    for _, table in _TABLES:
         for name, key in table.items():
             assert key.why, name
             assert not key.why.endswith("."), name
@@ -86,8 +86,3 @@ def test_zero_is_not_taken_for_false() -> None:
     assert not AGENT_KEYS["max_rpm"].passes(0)
     assert AGENT_KEYS["max_rpm"].passes(False)
     assert not AGENT_KEYS["cache"].passes(1)
-
-
-def test_files_of_later_releases_may_hold_comments(tmp_path: Path) -> None:
-    root = write(tmp_path / "project", {f"config/{name}": "# later\n" for name in FILES})
-    assert load(root).notes == ()

@@ -36,6 +36,16 @@ from project.spec import (
     StateSpec,
     TaskSpec,
 )
+from project.spec_policy import (
+    ApprovalSpec,
+    ApprovalsSpec,
+    ArgumentSpec,
+    BudgetsSpec,
+    ExampleSpec,
+    OrderSpec,
+    RuleSpec,
+    ToolPolicySpec,
+)
 from tests.project.folder import AGENTS, TASKS, load, write
 
 _MANY = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -128,6 +138,55 @@ def _projects(draw: st.DrawFn) -> dict[str, dict[str, Any]]:
     return {stem: draw(_entries(stem)) for stem in stems}
 
 
+_RULINGS = st.sampled_from(["allow", "ask", "deny", "block"])
+_POLICY_NAMES = st.sampled_from(["list_notes", "search_documents", "list_*", "researcher", "default", "*", "research"])
+_RIGHT_IN_POLICIES: Mapping[str, st.SearchStrategy[Any]] = {
+    "decide": _RULINGS,
+    "expect": _RULINGS,
+    "tool": _POLICY_NAMES,
+    "effect": st.sampled_from(["read", "send"]),
+    "effects": st.lists(st.sampled_from(["read", "send"]), max_size=2),
+    "arguments": st.dictionaries(st.sampled_from(["query", "limit"]), _VALUES | _with(ArgumentSpec), max_size=2),
+    "domains": st.lists(st.sampled_from(["a.org", "*.a.org", "A.org", "10.0.0.1", "a b"]), max_size=2),
+    "paths": st.lists(st.sampled_from(["a/**", "/b", "../c"]), max_size=2),
+    "hours": st.sampled_from(["mon", "mon-fri 09:00-17:00", "9-17"]),
+    "approval": _with(ApprovalSpec) | st.lists(st.sampled_from(["ann", "ben@desk", "a b"]), max_size=2),
+    "secrets": st.lists(st.sampled_from(["TOKEN", "MUSTER_X", "a-b"]), max_size=2),
+    "at": st.sampled_from(["2026-11-20 14:30", "soon"]),
+    **dict.fromkeys(
+        ("tools", "agents", "crews", "after", "before", "never_with", "tasks", "delegated_by"),
+        _POLICY_NAMES | st.lists(_POLICY_NAMES, max_size=2),
+    ),
+}
+
+
+def _of_policy(model: type[Spec], **needed: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Make mappings with what must be there and some other keys, each right more often than wrong."""
+    optional = {key: _RIGHT_IN_POLICIES.get(key, _VALUES) | _VALUES for key in model.model_fields if key not in needed}
+    rare = st.sampled_from(sorted(optional)).flatmap(lambda key: st.fixed_dictionaries({key: optional[key]}))
+    return st.tuples(st.fixed_dictionaries(needed), st.lists(rare, max_size=3)).map(
+        lambda parts: {key: value for part in (*parts[1], parts[0]) for key, value in part.items()}
+    )
+
+
+def _policies() -> st.SearchStrategy[dict[str, Any]]:
+    rules = _of_policy(RuleSpec, decide=_RULINGS)
+    orders = _of_policy(OrderSpec, tool=_POLICY_NAMES)
+    tests = _of_policy(ExampleSpec, tool=_POLICY_NAMES, expect=_RULINGS)
+    sections: dict[str, st.SearchStrategy[Any]] = {
+        "rules": st.lists(rules, max_size=3),
+        "defaults": st.dictionaries(st.sampled_from(["read", "send"]), _RULINGS, max_size=2),
+        "order": st.lists(orders, max_size=3),
+        "tools": st.dictionaries(_POLICY_NAMES, _of_policy(ToolPolicySpec), max_size=2),
+        "approvals": _of_policy(ApprovalsSpec),
+        "budgets": _of_policy(BudgetsSpec),
+        "redact": st.lists(st.sampled_from(["a", "(a+)+", "x*", "("]), max_size=2),
+        "tests": st.lists(tests, max_size=2),
+    }
+    chosen = st.lists(st.sampled_from(sorted(sections)), max_size=3, unique=True)
+    return chosen.flatmap(lambda keys: st.fixed_dictionaries({key: sections[key] for key in keys}))
+
+
 def _mistakes(stem: str, content: Any) -> list[str]:
     return [error.message for error in _VALIDATORS[stem].iter_errors(content)]
 
@@ -197,6 +256,14 @@ def test_no_mapping_breaks_it_and_what_loads_is_right_for_editors(content: Mappi
         return
     for stem, text in texts.items():
         assert _mistakes(stem, yaml.load(text, _WithoutDates)) == []
+
+
+@settings(_MANY, max_examples=300)
+@given(_policies())
+def test_no_policy_breaks_it_and_what_loads_is_right_for_editors(content: dict[str, Any]) -> None:
+    text = yaml.safe_dump(content, allow_unicode=True)
+    if _try({"config/policy.yaml": text}) is not None:
+        assert _mistakes("policy", yaml.load(text, _WithoutDates)) == []
 
 
 @_MANY

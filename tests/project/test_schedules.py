@@ -72,8 +72,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "localhost", 2525, "a@b.c", ["d@e.f"], "U", "P", True,
     )  # fmt: skip
     assert [str(note) for note in project.notes] == [
-        "config/schedules.yaml:19:3: notify.hook: no schedule names this channel",
-        "config/schedules.yaml:20:3: notify.plain: no schedule names this channel",
+        "config/schedules.yaml:19:3: notify.hook: nothing names this channel",
+        "config/schedules.yaml:20:3: notify.plain: nothing names this channel",
     ]
 
 

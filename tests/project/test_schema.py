@@ -96,6 +96,17 @@ _REFUSED: list[tuple[str, Any]] = [
     ("models", {"m": {"temperature": 1}}),
     ("models", {"m": {"model": "openai/x", "api_key": "x"}}),
     ("contracts", {"c": {"x": {"type": "int", "colour": 1}}}),
+    ("crews", {"c": {"tasks": ["a"], "inputs": {"topic": {"guardrails": [{"words": "many"}]}}}}),
+    ("policy", {"rules": [{"tools": ["a"]}]}),
+    ("policy", {"rules": [{"decide": "block"}]}),
+    ("policy", {"rules": [{"decide": "ask", "tools": []}]}),
+    ("policy", {"rules": [{"decide": "ask", "arguments": {"a": {"regex": "x"}}}]}),
+    ("policy", {"rules": [{"decide": "ask", "approval": {"expires_hours": 0}}]}),
+    ("policy", {"order": [{"at_most": 1}]}),
+    ("policy", {"tools": {"a": {"secrets": ["my-token"]}}}),
+    ("policy", {"budgets": {"day": {"max_dollars": 1}}}),
+    ("policy", {"tests": [{"tool": "a"}]}),
+    ("policy", {"secrets": ["A"]}),
 ]
 
 

@@ -112,8 +112,8 @@ def gather(machines: Machines) -> None:
 
 
 def told(lab: Lab, run_id: str) -> list[Any]:
-    """Return what the journal says of a run, prompts and all, without seconds and keys."""
-    left_out = ("seconds", "key")
+    """Return what the journal says of a run, prompts and all, without seconds, keys and reservations."""
+    left_out = ("seconds", "key", "reservation")
     return sorted(
         (step.name, json.dumps({key: value for key, value in step.record.items() if key not in left_out}))
         for step in lab.steps(run_id)

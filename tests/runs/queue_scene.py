@@ -61,6 +61,7 @@ class Mark:
 def write_scene(lab: Lab, tasks: dict[str, str], queue: dict[str, Any] | None = None, base_url: str = "") -> None:
     """Write a project with these tasks, name → description, and the queue of its crew."""
     lab.write(agents=AGENTS, tools__marks_py=TOOL)
+    lab.allow_all()
     (lab.root / "config" / "tasks.yaml").write_text(
         json.dumps(
             {

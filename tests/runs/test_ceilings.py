@@ -64,12 +64,14 @@ def test_at_the_ceiling_of_tool_calls_the_tool_is_not_run(lab: Lab, monkeypatch:
     assert effects(noted) == ["a", "b"]
 
 
-def test_the_ceiling_of_tokens_reserves_the_prompt_of_the_next_call(lab: Lab, server: ScriptedServer) -> None:
+def test_the_ceiling_of_tokens_reserves_prompt_and_answer_of_the_next_call(lab: Lab, server: ScriptedServer) -> None:
+    lab.models(server.base_url, max_tokens=100)
     write_project(lab, TWO)
-    reason, outcome = stop_and_go_on(lab, {"max_tokens": 120}, {"max_tokens": 100_000})
+    # A call uses about 60 and may use 180: the second would pass the ceiling.
+    reason, outcome = stop_and_go_on(lab, {"max_tokens": 200}, {"max_tokens": 100_000})
     used = server.stats()
     assert reason.startswith("second: max_tokens: ")
-    assert reason.endswith("ceiling 120; raise it with --max-tokens or `budget:` in crews.yaml")
+    assert reason.endswith("ceiling 200; raise it with --max-tokens or `budget:` in crews.yaml")
     assert (outcome.output, used["attempts"]) == ("two", 2)
 
 

@@ -221,6 +221,9 @@ def test_closing_ends_the_calls_under_way(tmp_path: Path, monkeypatch: pytest.Mo
         "output_folder": str(tmp_path),
         "inputs": {},
         "idempotency_key": "",
+        "secrets": {},
+        "domains": None,
+        "private_addresses": False,
     }
     came: list[BaseException] = []
 

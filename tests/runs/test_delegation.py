@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.marks import strip_marks
 from tests.lab import Lab
 from tests.runs.crash_points import assert_survives_crashes, chosen, part, reasons
 from tests.runs.scene import said_to_model, step_names, tool_file, write_project
@@ -184,7 +185,7 @@ def test_the_packet_tells_what_was_done_and_what_is_open(lab: Lab, server: Scrip
         {"handoffs": ["other"], "tools": ["note"]},
     )
     lab.run()
-    told = said_to_model(server.requests[-1])
+    told = strip_marks(said_to_model(server.requests[-1]))
     assert told.endswith(
         "This task was handed to you by worker. Reason: knows more\n\nWhat was done so far:\nread it\n\n"
         'Still open:\nthe end\n\nTool calls made so far:\n- note({"text": "x"}) returned:\nnoted x'

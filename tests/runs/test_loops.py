@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from models.marks import strip_marks
 from tests.lab import Lab
 from tests.runs.crash_points import assert_survives_crashes, part, reasons
 from tests.runs.scene import model_spec, said_to_model, tool_file, write_project
@@ -24,7 +25,9 @@ def write_caller(
 
 def results(server: ScriptedServer) -> list[str]:
     """Return the results of tools that the last request showed."""
-    return [str(message["content"]) for message in server.requests[-1].messages if message["role"] == "tool"]
+    return [
+        strip_marks(str(message["content"])) for message in server.requests[-1].messages if message["role"] == "tool"
+    ]
 
 
 def test_the_same_call_four_times_ends_the_calling_and_the_best_answer_is_taken(

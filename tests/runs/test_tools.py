@@ -247,3 +247,20 @@ def test_a_tool_of_crewai_tools_is_used_by_name(lab: Lab, server: ScriptedServer
     )
     outcome = lab.run()
     assert "the sun rises in the east" in outcome.output
+
+
+def test_of_many_tools_an_agent_is_offered_those_that_fit_and_finds_the_others(
+    lab: Lab, server: ScriptedServer
+) -> None:
+    docs = {"folder": "docs"}
+    many = ["calculator", *({name: docs} for name in ("list_documents", "read_document", "search_documents"))]
+    description = 'Calculate the sum.\n@call find_tools {"wanted": "list documents"}\n@call list_documents {}\n@echo'
+    write_project(lab, {"work": description}, {"tools": [*many, "write_file"], "max_tools": 2})
+    (lab.root / "docs").mkdir()
+    (lab.root / "docs" / "a.md").write_text("A text.\n")
+    outcome = lab.run()
+    names = [[tool["function"]["name"] for tool in request.body["tools"]] for request in server.requests]
+    assert names[0] == ["calculator", "find_tools"]
+    assert "list_documents" in names[1]
+    assert "a.md" in outcome.output
+    assert [record["tool"] for record in tool_records(lab, outcome.run_id)] == ["list_documents"]

@@ -1,0 +1,467 @@
+"""500 canary secrets, planted wherever secrets come from: how many are found in anything that was written or printed?
+
+    python -m benchmarks.canaries [--secrets 500] [--words 100]
+
+Then the same with words of private results under `MUSTER_JOURNAL_KEY`. Real processes, one of them killed in the middle
+of a call; then every byte of the state folder, of what was delivered and of what was printed is searched, also for the
+base64 and URL-quoted forms. Prints one JSON line a part; exit 1 when one canary is found.
+"""
+
+import argparse
+import base64
+import json
+import random
+import signal
+import string
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+from tests.farm import Farm
+from tests.scripted_server import Reply, ScriptedServer, ToolCall
+
+_KINDS = ("environment", "dotenv", "undeclared", "result", "document", "input", "model", "key", "error", "private-key")
+_LETTERS = string.ascii_letters + string.digits
+_PUNCTUATION = "$/+_-%&\"'ß"
+
+_TOOLS = '''
+import base64
+import json
+import os
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from muster import ToolContext, guardrail, tool
+
+SHAPED = Path(__file__).parent.parent / "shaped.json"
+
+
+def _every(context: ToolContext) -> list[str]:
+    return [*context.secrets.values(), *(os.environ.get(name, "") for name in context.secrets)]
+
+
+@tool(effect="read")
+def vault(context: ToolContext) -> str:
+    """Say all that it was given, in several forms."""
+    said = _every(context)
+    said += [base64.b64encode(f"user:{one}".encode()).decode() for one in said]
+    said += [quote(one, safe="") for one in said]
+    said += [json.dumps(said), repr(said), *json.loads(SHAPED.read_text())["result"]]
+    return "\\n".join(said)
+
+
+@tool(effect="read")
+def snoop() -> str:
+    """Say all that stands in the environment."""
+    with open("/proc/self/environ") as file:
+        return file.read() + json.dumps(dict(os.environ))
+
+
+@tool(effect="read")
+def broken(context: ToolContext) -> str:
+    """Fail with what it was given."""
+    raise OSError(" ".join(["x" * 1990, *_every(context), *json.loads(SHAPED.read_text())["error"]]))
+
+
+@tool(effect="write", repeat="safe")
+def slow(text: str, context: ToolContext) -> str:
+    """Take its time, once."""
+    mark = context.project / "slow.mark"
+    if not mark.exists():
+        mark.write_text("here")
+        time.sleep(120)
+    return "\\n".join(_every(context))
+
+
+@tool(effect="send")
+def post(text: str) -> str:
+    """Post a text."""
+    return f"posted {text}"
+'''
+_GUARDRAILS = '''
+import json
+from pathlib import Path
+
+from muster import guardrail
+
+SHAPED = Path(__file__).parent.parent / "shaped.json"
+
+
+@guardrail
+def strict(text: str) -> str:
+    """Never accept a text, and say why."""
+    return "not with " + " ".join(json.loads(SHAPED.read_text())["private-key"])
+'''
+_PRIVATE_TOOLS = '''
+import time
+from pathlib import Path
+
+from muster import ToolContext, tool
+
+WORDS = Path(__file__).parent.parent / "words.txt"
+
+
+@tool(effect="read", private=True)
+def records(of: str, context: ToolContext) -> str:
+    """Read a patient's records."""
+    mark = context.project / "slow.mark"
+    if of == "slow" and not mark.exists():
+        mark.write_text("here")
+        time.sleep(120)
+    return WORDS.read_text() * (2000 if of == "large" else 1)
+
+
+@tool(effect="send")
+def post(text: str) -> str:
+    """Post a text."""
+    return f"posted {text}"
+'''
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """What came of one part."""
+
+    part: str
+    planted: int
+    runs: Mapping[str, int]
+    """Exit code by run."""
+    searched_bytes: int
+    found: Sequence[str]
+    """Kind and place of each canary that was found."""
+    redactions: int
+    """Places in the journal at which something was taken out, or sealed: that the search had something to search."""
+
+
+class EchoServer:
+    """For `with`. A provider that refuses every call, and says with which header it came and what is in `body`."""
+
+    def __init__(self, status: int = 401, body: str = "") -> None:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                said = f"refused: Authorization: {self.headers['authorization']} {server.body}"
+                text = json.dumps({"error": {"message": said, "type": "auth", "code": "no"}}).encode()
+                self.send_response(server.status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        self.status, self.body = status, body
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+
+def make_canary(chance: random.Random, kind: str) -> str:
+    """Return one secret; those of kinds whose value nobody could know are shaped as a key is."""
+
+    def some(length: int, letters: str = _LETTERS) -> str:
+        return "".join(chance.choice(letters) for _ in range(length))
+
+    if kind in ("environment", "dotenv", "undeclared", "key"):
+        return f"{some(12)}{chance.randint(0, 9)}{chance.choice(_PUNCTUATION if kind != 'key' else '-')}{some(14)}"
+    if kind == "private-key":
+        return f"-----BEGIN PRIVATE KEY-----\n{some(64)}\n{some(40)}\n-----END PRIVATE KEY-----"
+    shapes = (
+        f"sk-proj-{some(10)}4{some(14)}",
+        f"ghp_{some(36)}",
+        f"AKIA{some(16, string.ascii_uppercase + string.digits)}",
+        f"eyJ{some(20)}.eyJ{some(30)}.{some(20)}",
+        f"xoxb-{some(12, string.digits)}-{some(24)}",
+        f"postgresql://app:{some(6)}7{some(9)}@db.example.org/app",
+        f"password={some(8)}3{some(8)}",
+        f"Bearer {some(9)}5{some(20)}",
+    )
+    return chance.choice(shapes)
+
+
+def core_of(canary: str) -> str:
+    """Return the part of a canary that is the secret."""
+    for before in ("postgresql://app:", "password=", "Bearer "):
+        canary = canary.removeprefix(before)
+    if canary.startswith("-----BEGIN"):
+        return canary.splitlines()[1]
+    return canary.partition("@")[0]
+
+
+def forms_of(canary: str) -> list[bytes]:
+    """Return what is searched for: the secret as it is, URL-quoted, as JSON has it, and as the middle of base64."""
+    raw = canary.encode()
+    texts = [canary, quote(canary, safe=""), json.dumps(canary)[1:-1]]
+    for offset in range(3):
+        encoded = base64.b64encode(bytes(offset) + raw).decode()
+        texts.append(encoded[4:-4])
+    return [text.encode() for text in dict.fromkeys(texts)]
+
+
+def found_in(blobs: Iterable[bytes], canaries: Iterable[str]) -> list[str]:
+    """Return the canaries of which a form stands in one of these contents."""
+    whole = b"\n".join(blobs)
+    return [canary for canary in canaries if any(form in whole for form in forms_of(core_of(canary)))]
+
+
+def run_canaries(root: Path, secrets: int = 500, seed: int = 1) -> Canaries:
+    """Plant secrets in a project under `root`, run it in every way, and search for them."""
+    chance = random.Random(seed)
+    planted = {kind: [make_canary(chance, kind) for _ in range(max(1, secrets // len(_KINDS)))] for kind in _KINDS}
+    with Farm() as farm, _model_that_says(planted["model"]) as model:
+        scene = _Scene(root, farm)
+        _write_secret_project(scene, planted, model.base_url)
+        environment = {f"CANARY_{n}_TOKEN": value for n, value in enumerate(planted["environment"])}
+        environment |= {f"UNDECLARED_{n}_PASSWORD": value for n, value in enumerate(planted["undeclared"])}
+        environment |= {f"PROVIDER_{n}_API_KEY": value for n, value in enumerate(planted["key"])}
+        scene.environment = environment
+        _run_all(scene, planted)
+        _refused_calls(scene, planted)
+        scene.look()
+    return scene.report("secrets", {kind: list(values) for kind, values in planted.items()}, b"[redacted]")
+
+
+def run_private(root: Path, words: int = 100, seed: int = 2) -> Canaries:
+    """Have a private tool return words under a journal's key, and search for them."""
+    chance = random.Random(seed)
+    planted = ["".join(chance.choice(string.ascii_lowercase) for _ in range(14)) for _ in range(words)]
+    with Farm() as farm, ScriptedServer(_tell_on) as model:
+        scene = _Scene(root, farm)
+        scene.environment = {"MUSTER_JOURNAL_KEY": "".join(chance.choice(_LETTERS) for _ in range(43))}
+        _write_private_project(scene, planted, model.base_url)
+        for crew in ("told", "large", "waits"):
+            scene.run(crew, "run", crew, "--id", crew)
+        scene.crash("crashes")
+        del scene.printed[:]  # what a run prints is its result, which is for who started it
+        scene.look(("blame", "costs"))
+        scene.printed += [b"".join(scene.printed)]
+    return scene.report("private content", {"word": planted}, b"muster-sealed:1:")
+
+
+def _model_that_says(canaries: Sequence[str]) -> ScriptedServer:
+    def script(messages: list[Any], tools: list[Any]) -> Reply:
+        last = str(messages[-1].get("content"))
+        done = any(message["role"] == "tool" for message in messages)
+        wanted = [tool.get("function", tool)["name"] for tool in tools if not done]
+        if wanted:
+            return Reply(calls=tuple(ToolCall(name, json.dumps(_arguments(name, canaries))) for name in wanted))
+        return Reply(f"I found {' '.join(canaries)} and read {last}")
+
+    return ScriptedServer(script)
+
+
+def _tell_on(messages: list[Any], tools: list[Any]) -> Reply:
+    """Read the records, post them where that is offered, and answer with them."""
+    called = [call["function"]["name"] for message in messages for call in message.get("tool_calls") or ()]
+    last = str(messages[-1].get("content"))
+    offered = [tool.get("function", tool)["name"] for tool in tools]
+    if "records" not in called and "records" in offered:
+        of = next(name for name in ("slow", "large", "waits", "told") if f"records of {name}" in json.dumps(messages))
+        return Reply(calls=(ToolCall("records", json.dumps({"of": of})),))
+    if "post" in offered and "post" not in called:
+        return Reply(calls=(ToolCall("post", json.dumps({"text": last})),))
+    return Reply(f"The records say {last[:100_000]}")
+
+
+def _arguments(name: str, canaries: Sequence[str]) -> dict[str, Any]:
+    if name in ("slow", "post"):
+        return {"text": " ".join(canaries)}
+    return {"query": "costs"} if name == "search_documents" else {"path": "notes.md"} if name == "read_document" else {}
+
+
+def _write_secret_project(scene: "_Scene", planted: Mapping[str, Sequence[str]], base_url: str) -> None:
+    declared = [f"CANARY_{n}_TOKEN" for n in range(len(planted["environment"]))]
+    settings = [f"SETTING_{n}" for n in range(len(planted["dotenv"]))]
+    given = {"secrets": [*declared, *settings]}
+    tools = {
+        "reads": ["vault", "snoop"],
+        "fails": ["broken"],
+        "documents": [{"read_document": {"folder": "documents"}}, {"search_documents": {"folder": "documents"}}],
+        "crashes": ["slow"],
+        "waits": ["post"],
+        "inputs": [],
+        "refused": [],
+    }
+    scene.write(tools, {"default": {"model": "openai/scripted", "base_url": base_url}})
+    scene.text("config/policy.yaml", json.dumps({"tools": dict.fromkeys(("vault", "broken", "slow"), given)}))
+    scene.text("tools/canaries.py", _TOOLS)
+    scene.text("guardrails/canaries.py", _GUARDRAILS)
+    quoted = "".join(
+        f"{name}='{value}'\n" for name, value in zip(settings, map(_for_dotenv, planted["dotenv"]), strict=True)
+    )
+    scene.text(".env", quoted)
+    scene.text("shaped.json", json.dumps({kind: planted[kind] for kind in ("result", "error", "private-key")}))
+    scene.text(
+        "documents/notes.md", "# Notes on costs\n\n" + "\n\n".join(f"The costs: {one}" for one in planted["document"])
+    )
+
+
+def _for_dotenv(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _run_all(scene: "_Scene", planted: Mapping[str, Sequence[str]]) -> None:
+    for crew in ("reads", "fails", "documents", "waits", "refused"):
+        scene.run(crew, "run", crew, "--id", crew, "-v")
+    told = " ".join([*planted["input"], *planted["undeclared"]])
+    scene.run("inputs", "run", "inputs", "--id", "inputs", "-i", f"word={told}", "--json")
+    scene.crash("crashes")
+
+
+def _refused_calls(scene: "_Scene", planted: Mapping[str, Sequence[str]]) -> None:
+    """Have a provider refuse calls with the key, and with other secrets, in its words."""
+    for number, key in enumerate(planted["key"]):
+        if number >= 3 and number < len(planted["key"]) - 1:
+            continue
+        scene.environment["OPENAI_API_KEY"] = key
+        said = " ".join([planted["error"][number % len(planted["error"])], *planted["key"][number:]])
+        with EchoServer((401, 400, 500)[number % 3], said) as server:
+            scene.models({"default": {"model": "openai/scripted", "base_url": server.base_url, "max_attempts": 1}})
+            scene.run(f"refused-{number}", "run", "inputs", "--id", f"refused-{number}", "-i", "word=x", "-v")
+
+
+def _write_private_project(scene: "_Scene", words: Sequence[str], base_url: str) -> None:
+    tools = {name: ["records"] for name in ("told", "large", "crashes")} | {"waits": ["records", "post"]}
+    scene.write(tools, {"default": {"model": "openai/scripted", "base_url": base_url}})
+    tasks = json.loads((scene.root / "config/tasks.yaml").read_text())
+    for name in tasks:
+        tasks[name]["description"] = f"Read the records of {'slow' if name == 'crashes' else name}"
+    scene.text("config/tasks.yaml", json.dumps(tasks))
+    scene.text("tools/canaries.py", _PRIVATE_TOOLS)
+    scene.text("words.txt", " ".join(words))
+
+
+@dataclass
+class _Scene:
+    """A project folder, the processes that run it, and what they printed."""
+
+    root: Path
+    farm: Farm
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    printed: list[bytes] = field(default_factory=list[bytes])
+    codes: dict[str, int] = field(default_factory=dict[str, int])
+
+    def text(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def write(self, tools: Mapping[str, Sequence[Any]], models: Mapping[str, Any]) -> None:
+        """Write one crew, task and agent by each of these names, with its tools."""
+        usual = {"role": "Worker", "goal": "Do the work", "backstory": "You work."}
+        task = {"description": "Do it with your tools", "expected_output": "A text."}
+        agents = {f"{name}_agent": usual | {"tools": list(found)} for name, found in tools.items()}
+        tasks: dict[str, Any] = {name: task | {"agent": f"{name}_agent"} for name in tools}
+        if "refused" in tools:
+            tasks["refused"] |= {"guardrails": ["strict"], "guardrail_max_retries": 1}
+            tasks["inputs"] |= {"description": "Say {word}", "output_file": "delivered/inputs.md"}
+        crews: dict[str, Any] = {name: {"tasks": [name]} for name in tools}
+        if "inputs" in crews:
+            crews["inputs"]["inputs"] = {"word": None}
+        for name, value in (("agents", agents), ("tasks", tasks), ("crews", crews)):
+            self.text(f"config/{name}.yaml", json.dumps(value))
+        self.models(models)
+
+    def models(self, models: Mapping[str, Any]) -> None:
+        self.text("config/models.yaml", json.dumps(models))
+
+    def run(self, name: str, *arguments: str) -> int:
+        """Run one command to its end."""
+        process = self.farm.start(self.root, *arguments, **self.environment)
+        self.codes[name] = process.wait(120)
+        self.printed.append(process.log.read_bytes())
+        return self.codes[name]
+
+    def crash(self, crew: str) -> None:
+        """Kill a run in the middle of a call, and go on with it."""
+        process = self.farm.start(self.root, "run", crew, "--id", crew, **self.environment)
+        wait = threading.Event()
+        while not (self.root / "slow.mark").exists() and process.poll() is None:
+            wait.wait(0.02)
+        process.signal(signal.SIGKILL)
+        process.wait()
+        self.printed.append(process.log.read_bytes())
+        self.run(f"{crew} (killed, resumed)", "runs", "resume", crew)
+
+    def look(self, without: Sequence[str] = ()) -> None:
+        """Print all that can be printed of every run."""
+        ids = [name.partition(" ")[0] for name in self.codes]
+        for run_id in ids:
+            for command in ("trace", "why", "costs", *(() if without else ("show",))):
+                self._print("runs", command, run_id)
+                self._print("runs", command, run_id, "--json")
+            if "blame" not in without:
+                task = "inputs" if run_id.startswith("refused-") else run_id
+                self._print("blame", task, "--run", run_id)
+        self._print("runs", "list", "--json")
+        if not without:
+            self._print("approvals", "list", "--json")
+
+    def _print(self, *arguments: str) -> None:
+        process = self.farm.start(self.root, *arguments, **self.environment)
+        process.wait(60)
+        self.printed.append(process.log.read_bytes())
+
+    def report(self, part: str, planted: Mapping[str, Sequence[str]], mark: bytes) -> Canaries:
+        """Search everything that was written or printed."""
+        blobs = {"printed": b"\n".join(self.printed)}
+        for folder in (".muster", "delivered"):
+            for path in sorted((self.root / folder).rglob("*")):
+                if path.is_file():
+                    blobs[str(path.relative_to(self.root))] = path.read_bytes()
+        for path in Path(tempfile.gettempdir()).glob("muster-error-*.txt"):
+            blobs[str(path)] = path.read_bytes()
+        found = [
+            f"{kind} in {place}: {canary[:60]!r}"
+            for place, content in blobs.items()
+            for kind, canaries in planted.items()
+            for canary in found_in([content], canaries)
+        ]
+        journal = blobs[".muster/muster.db"] + blobs.get(".muster/muster.db-wal", b"")
+        whole = sum(len(content) for content in blobs.values())
+        count = sum(len(canaries) for canaries in planted.values())
+        return Canaries(part, count, self.codes, whole, found, journal.count(mark))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--secrets", type=int, default=500)
+    parser.add_argument("--words", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    bad = 0
+    with tempfile.TemporaryDirectory(prefix="muster-canaries-") as folder:
+        parts = (
+            lambda: run_canaries(Path(folder, "secrets"), given.secrets, given.seed),
+            lambda: run_private(Path(folder, "private"), given.words, given.seed + 1),
+        )
+        for part in parts:
+            came = part()
+            bad += bool(came.found) or not came.redactions
+            told = {**vars(came), "found": len(came.found), "where": list(came.found)[:20]}
+            print(json.dumps(told, ensure_ascii=False), flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

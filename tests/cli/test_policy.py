@@ -1,0 +1,216 @@
+"""`muster policy test` and `muster policy explain`: what they print, in full, and how they end."""
+
+import json
+import re
+import shlex
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Muster, finish, spawn
+from tests.lab import APPLICATION, Lab
+from tests.runs.scene import write_project
+
+TOOLS = '''
+from muster import tool
+
+
+@tool(effect="send")
+def send_mail(to: str, text: str) -> str:
+    """Send a mail."""
+    return "sent"
+
+
+@tool(effect="spend")
+def pay(amount: float) -> str:
+    """Pay."""
+    return "paid"
+'''
+POLICY = """
+rules:
+  - {name: nights, decide: deny, tools: [send_mail], hours: "22:00-06:00", reason: nobody is awake}
+  - {name: colleagues, decide: allow, tools: ["send_*"], domains: [example.com]}
+  - decide: ask
+    tools: [pay]
+    arguments: {amount: {max: 100}}
+    approval: {approvers: [ann@desk, bob@desk], four_eyes: true, expires_hours: 2}
+"""
+
+
+@pytest.fixture
+def project(lab: Lab) -> Lab:
+    write_project(lab, {"work": "@answer: x"}, {"tools": ["send_mail", "pay"]})
+    lab.write(tools__mail_py=TOOLS, policy=POLICY)
+    return lab
+
+
+def tests(lab: Lab, *examples: str) -> None:
+    lab.write(policy=POLICY + "tests:\n" + "".join(f"  - {example}\n" for example in examples))
+
+
+def test_examples_that_are_decided_as_expected_are_listed(muster: Muster, project: Lab) -> None:
+    tests(
+        project,
+        "{tool: send_mail, arguments: {to: ann@example.com, text: hi}, expect: allow, rule: colleagues}",
+        "{tool: send_mail, arguments: {to: ann@example.com, text: hi}, expect: deny, at: '2026-11-20 23:00'}",
+        "{tool: pay, arguments: {amount: 200}, expect: ask, rule: default for spend}",
+    )
+    printed = muster("policy", "test")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out == (
+        "TEST      TOOL       EXPECTED  DECIDED  BY\n"
+        "1     ok  send_mail  allow     allow    colleagues\n"
+        "2     ok  send_mail  deny      deny     nights\n"
+        "3     ok  pay        ask       ask      default for spend\n"
+        "\n3 of 3 as expected\n"
+    )
+
+
+def test_an_example_that_fails_is_told_with_the_rule_that_decided_and_why(muster: Muster, project: Lab) -> None:
+    tests(
+        project,
+        "{tool: send_mail, arguments: {to: eve@evil.com}, expect: deny}",
+        "{tool: pay, arguments: {amount: 5}, expect: ask}",
+    )
+    printed = muster("policy", "test")
+    assert printed.code == 1
+    assert printed.out.endswith(
+        '\n\ntest 1: send_mail {"to": "eve@evil.com"}\n'
+        "  expected  deny\n"
+        "  decided   ask by default for send\n"
+        "  why       no rule is about this call; it sends something out of this machine, "
+        "and by default a person decides about that\n"
+        "\n1 of 2 as expected\n"
+    )
+    document = json.loads(muster("policy", "test", "--json").out)
+    assert (document["passed"], [one["passed"] for one in document["tests"]]) == (False, [False, True])
+    assert document["tests"][1] == {
+        "tool": "pay",
+        "arguments": {"amount": 5},
+        "expected": "ask",
+        "expected_rule": None,
+        "decided": "ask",
+        "rule": "rule 3",
+        "reason": "the policy asks about it (rule 3)",
+        "passed": True,
+    }
+
+
+def test_the_right_decision_by_the_wrong_rule_fails(muster: Muster, project: Lab) -> None:
+    tests(project, "{tool: pay, arguments: {amount: 5}, expect: ask, rule: default for spend}")
+    printed = muster("policy", "test")
+    assert printed.code == 1
+    assert "  expected  ask by default for spend\n  decided   ask by rule 3\n" in printed.out
+
+
+def test_no_examples_is_no_failure(muster: Muster, project: Lab) -> None:
+    printed = muster("policy", "test")
+    assert (printed.code, printed.out, printed.err) == (0, "", "policy.yaml has no `tests:`\n")
+
+
+def test_a_wrong_policy_file_ends_with_three(muster: Muster, project: Lab) -> None:
+    project.write(policy="rules:\n  - {decide: perhaps}\n")
+    assert muster("policy", "test").code == 3
+    assert muster("policy", "explain", "pay").code == 3
+
+
+def test_a_decision_is_explained(muster: Muster, project: Lab) -> None:
+    printed = muster("policy", "explain", "pay", "-a", "amount=5", "--agent", "worker")
+    assert (printed.code, printed.err) == (0, "")
+    assert printed.out == (
+        "tool     pay (spend)\n"
+        "decided  ask\n"
+        "rule     rule 3\n"
+        "why      the policy asks about it (rule 3)\n"
+        "asked    ann@desk, bob@desk; two different people must approve; the question counts for 2 h\n"
+        "\n"
+        "RULE        WHY IT DOES NOT FIT\n"
+        "nights      it is for send_mail\n"
+        "colleagues  it is for send_*\n"
+    )
+
+
+def test_an_explanation_as_json(muster: Muster, project: Lab) -> None:
+    printed = muster("policy", "explain", "send_mail", "-a", "to=eve@evil.com", "--tainted", "--private", "--json")
+    ask: dict[str, Any] = {"approvers": [], "four_eyes": False, "expires_hours": 24.0}
+    why = (
+        "no rule is about this call; it sends something out of this machine, and by default a person decides about that"
+    )
+    decided: dict[str, Any] = {"decided": "ask", "rule": "default for send", "reason": why, "asked": ask}
+    assert json.loads(printed.out) == {
+        "tool": "send_mail",
+        "effect": "send",
+        **decided,
+        "agents": [
+            {
+                "agent": None,
+                **decided,
+                "passed": [
+                    {"rule": "nights", "why": "it holds 22:00-06:00 (UTC), and it is Wed 12:00"},
+                    {"rule": "colleagues", "why": "the address of `evil.com` is not at example.com"},
+                    {"rule": "rule 3", "why": "it is for pay"},
+                ],
+            }
+        ],
+    }
+
+
+def test_each_agent_of_a_delegation_is_explained(muster: Muster, project: Lab) -> None:
+    agents = {name: {"role": "R", "goal": "G", "backstory": "B"} for name in ("worker", "boss")}
+    project.write(agents=json.dumps({**agents, "worker": agents["worker"] | {"autonomy": "autonomous"}}))
+    out = muster("policy", "explain", "pay", "-a", "amount=500", "--agent", "worker", "--delegated-by", "boss").out
+    assert out.startswith("tool     pay (spend)\ndecided  ask\nrule     default for spend\n")
+    assert "\nfor worker: allow by autonomous agent\n" in out
+    assert "\nfor boss: ask by default for spend\n" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (["--at", "2026-11-20 23:00"], "nights"),
+        (["--tainted", "--private"], "untrusted content"),
+        ([], "colleagues"),
+        (["--effect", "read"], "colleagues"),
+    ],
+)
+def test_what_is_given_counts(muster: Muster, project: Lab, options: list[str], rule: str) -> None:
+    out = muster("policy", "explain", "send_mail", "-a", 'to=["ann@example.com"]', *options, "--json").out
+    assert json.loads(out)["rule"] == rule
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["send_mial"], 3, "unknown tool 'send_mial'\n\nhint: did you mean `send_mail`"),
+        (["pay", "--agent", "wroker"], 3, "unknown agent 'wroker'\n\nhint: did you mean `worker`"),
+        (["pay", "-a", "amount"], 2, "-a takes KEY=VALUE, got 'amount'"),
+        (["pay", "-a", "amount=1", "-a", "amount=2"], 2, "argument 'amount' is given twice"),
+        (["pay", "--at", "soon"], 2, "--at is no time: 'soon'"),
+        (["pay", "--effect", "eat"], 2, "unknown effect 'eat'"),
+        (["other", "--effect", "read"], 0, ""),
+    ],
+)
+def test_what_is_asked_wrongly_is_said(muster: Muster, project: Lab, words: list[str], code: int, told: str) -> None:
+    printed = muster("policy", "explain", *words)
+    assert printed.code == code
+    assert printed.err.startswith(told)
+
+
+def test_the_examples_of_the_guide_hold(muster: Muster, project: Lab) -> None:
+    page = (APPLICATION / "docs" / "policy.md").read_text(encoding="utf-8")
+    parts = re.findall(r"^```yaml\n# config/policy.yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    agents = {name: {"role": "R", "goal": "G", "backstory": "B"} for name in ("researcher", "writer", "worker")}
+    write_project(project, {"report": "@answer: x"}, agents=json.dumps(agents))
+    project.write(tools__mail_py=code, policy="".join(parts))
+    printed = muster("policy", "test")
+    assert (printed.code, printed.err, printed.out.splitlines()[-1]) == (0, "", "4 of 4 as expected")
+    for line in re.findall(r"^muster (policy explain .*)$", page, re.MULTILINE):
+        assert muster(*shlex.split(line)).code == 0
+
+
+def test_trying_rules_needs_neither_crewai_nor_dbos(project: Lab) -> None:
+    tests(project, "{tool: pay, arguments: {amount: 5}, expect: ask}")
+    printed = finish(spawn(project, "policy", "test", PYTHONPROFILEIMPORTTIME="1"))
+    assert printed.code == 0
+    assert not [line for line in printed.err.splitlines() if line.rpartition("|")[2].strip() in ("crewai", "dbos")]
