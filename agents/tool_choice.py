@@ -57,7 +57,7 @@ def find_tools(schemas: Sequence[Mapping[str, Any]], wanted: str, most: int = _M
         found = index.execute(query, (" OR ".join(f'"{word}"' for word in words), most)).fetchall()
     finally:
         index.close()
-    return [name_of(schemas[row - 1]) for (row,) in found]
+    return [name_of(schemas[int(row[0]) - 1]) for row in found]
 
 
 def tell_found(schemas: Sequence[Mapping[str, Any]], protocol: str) -> str:

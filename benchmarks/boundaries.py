@@ -1,6 +1,7 @@
 """kill -9 at every boundary of the journal: before a step, in it, after its effect, after it was written.
 
-    python -m benchmarks.boundaries [--shapes line,probe,asks,lanes,person,boss] [--databases sqlite,postgres] [--stride 1]
+    python -m benchmarks.boundaries [--shapes line,probe,asks,lanes,person,boss] [--databases sqlite,postgres]
+                                    [--stride 1]
 
 Each shape is a crew with a `safe`, a `keyed` and a `once` tool. It is run once undisturbed, which counts the boundaries
 of all its steps, and those within its tools' calls; then, for each of them, anew: killed there, resumed, questions
