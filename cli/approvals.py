@@ -224,7 +224,9 @@ def approve(
     answer: str | None = typer.Option(None, "--answer", metavar="TEXT", help="The answer, or one of the choices."),
     file: str = typer.Option("", "--file", metavar="FILE", help="A file that holds the answer; - is stdin."),
     edit: bool = typer.Option(False, "--edit", help="Edit the answer in $EDITOR: the arguments of a call, a plan."),
-    expect_hash: str = typer.Option("", "--expect-hash", metavar="HASH", help="Approve only the call of this hash."),
+    expect_hash: str | None = typer.Option(
+        None, "--expect-hash", metavar="HASH", help="Approve only the call of this hash."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Accept what is asked, or answer it. `muster approvals show ID` says what is expected."""
@@ -234,7 +236,7 @@ def approve(
         raise UsageError("--answer and --file are both given", fix="give one of them")
     if edit and (answer is not None or file):
         raise UsageError("--edit is given beside --answer or --file", fix="give one of them")
-    if len(question_ids) > 1 and (answer is not None or file or edit or expect_hash):
+    if len(question_ids) > 1 and (answer is not None or file or edit or expect_hash is not None):
         raise UsageError("several questions can't have one answer or hash", fix="answer them one by one")
     here = session(context)
     store, inbox = _open(here, question_ids[0])
@@ -262,9 +264,9 @@ def reject(
     _answer_all(here, store, inbox, rows, replies, as_json)
 
 
-def _check_hash(row: "InboxRow", expected: str) -> None:
+def _check_hash(row: "InboxRow", expected: str | None) -> None:
     """Raises: UsageError where the question is no call; AppError where it is about another one than was expected."""
-    if not expected:
+    if expected is None:
         return
     terms = row.question.terms
     if terms is None:

@@ -1,9 +1,15 @@
 """`muster check`: read the whole project and say everything that is wrong, before anything runs."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import typer
 
 from cli.output import print_json, result, say
 from cli.session import session
+
+if TYPE_CHECKING:
+    from project.load import Project
 
 
 def check(
@@ -13,11 +19,13 @@ def check(
     """Check every file of the project, and every name across them. Runs nothing, asks no model."""
     here = session(context)
     project = here.load()
+    unsealed = _unsealed(project, here.settings().environment)
     if as_json:
         notes = [{"where": str(note.where) if note.where else None, "text": note.what} for note in project.notes]
+        notes += [{"where": None, "text": text} for text in unsealed]
         print_json({"project": str(project.root), "crews": list(project.crews), "notes": notes})
         return
-    for note in project.notes:
+    for note in [*project.notes, *unsealed]:
         if not here.quiet:
             say(f"note: {note}")
     counts = (
@@ -28,6 +36,23 @@ def check(
         *([_count(len(project.policy.rules), "rule")] if project.policy.rules else []),
     )
     result(f"ok: {', '.join(counts)} in {project.root}")
+
+
+def _unsealed(project: "Project", environ: Mapping[str, str]) -> list[str]:
+    """Name tools in use whose results are private, where no key is set that encrypts the journal."""
+    if environ.get("MUSTER_JOURNAL_KEY"):
+        return []
+    lists = [agent.tools for agent in project.agents.values()] + [task.tools or [] for task in project.tasks.values()]
+    used = sorted({use.name for uses in lists for use in uses})
+    what = "returns private content: a run with it needs MUSTER_JOURNAL_KEY; `muster audit new-key` prints one"
+    return [f"`{name}` {what}" for name in used if _is_private(project, name)]
+
+
+def _is_private(project: "Project", tool: str) -> bool:
+    declared, said = project.tools.get(tool), project.policy.tools.get(tool)
+    if said is not None and said.private is not None:
+        return said.private
+    return declared is not None and declared.private
 
 
 def _count(number: int, noun: str) -> str:

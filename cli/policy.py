@@ -99,7 +99,9 @@ def setting_of(project: "Project", example: "ExampleSpec") -> "Setting":
     said = project.policy.tools.get(example.tool)
     effect: Any = (said.effect if said else None) or declared.effect
     spec = project.agents.get(example.agent)
-    return Setting(effect, spec.autonomy if spec else None, project.root / ".muster" / "runs" / "example" / "files")
+    folder = project.root / ".muster" / "runs" / "example" / "files"
+    base = None if example.tool in project.tools else str(project.root)  # CrewAI's know nothing of the run's folder
+    return Setting(effect, spec.autonomy if spec else None, folder, base)
 
 
 def _check_names(project: "Project", tool: str, agents: list[str], effect: str) -> None:

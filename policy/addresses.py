@@ -24,6 +24,9 @@ _NAMES = re.compile(
 )
 """Arguments that hold addresses by their name, also such as are no URL: there everything must be understood."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_PAGES = re.compile(r"(?:.*[_-])?(?:urls?|uris?|links?|href|sites?|websites?|endpoint|webhook|callback)", re.IGNORECASE)
+"""Arguments that hold addresses of pages by their name."""
+_URL = re.compile(r"(?<!file):[/\\\\]{2}|(?<![A-Za-z0-9+.\-])(?:https?|wss?|ftps?):\S", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<colon>:)?(?P<slashes>[/\\]{2,})(?P<authority>[^\s<>\"'`{}|^/?#]*)")
 _WITHOUT_SLASHES = re.compile(r"(?<![A-Za-z0-9+.\-])(?:https?|wss?|ftps?):(?!//)\S", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{0,30}$")
@@ -47,6 +50,18 @@ def hosts_in(arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """
     found = (host for leaf in leaves(arguments) for host in _hosts_of(leaf))
     return tuple(dict.fromkeys(found))
+
+
+def holds_url(arguments: Mapping[str, Any]) -> bool:
+    """Say whether one of `arguments` is or holds the address of a page: by its name, or since it reads like one."""
+    for leaf in leaves(arguments):
+        if leaf.value in (None, ""):
+            continue
+        if not leaf.is_key and _PAGES.fullmatch(_HUMP.sub("_", leaf.name)):
+            return True
+        if isinstance(leaf.value, str) and _URL.search(leaf.value):
+            return True
+    return False
 
 
 def canonical_host(host: str) -> str:

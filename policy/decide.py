@@ -114,6 +114,8 @@ class Call:
     """What the tool does to the world; None for a model."""
     repeat: Literal["safe", "keyed", "once"] | None = None
     """What doing it twice means; None for a model."""
+    fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments that YAML fixes, which the agent neither sees nor sets."""
     principal: Principal = field(default_factory=Principal)
     """Who makes it, and on whose behalf."""
     taint: Taint = field(default_factory=Taint)

@@ -42,6 +42,8 @@ class Setting:
     """That of the agent."""
     folder: Path = Path("files")
     """Stands for the run's own folder; the disk is looked at for links."""
+    base: str | None = None
+    """From where the tool takes relative paths. None: from the run's own folder."""
 
 
 def example_call(example: ExampleSpec, setting: Setting) -> Call:
@@ -60,7 +62,7 @@ def example_call(example: ExampleSpec, setting: Setting) -> Call:
         effect=example.effect or setting.effect,
         principal=Principal("example", example.crew, "example", agent, chain),
         taint=Taint(("tainted: true",) if example.tainted else (), ("private: true",) if example.private else ()),
-        places=places_in(example.arguments, setting.folder),
+        places=places_in(example.arguments, setting.folder, setting.base),
         confidence=example.confidence,
         autonomy=setting.autonomy,
         at=read_instant(example.at) if example.at else USUAL_TIME,

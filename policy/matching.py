@@ -44,13 +44,15 @@ class Facts:
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        self.arguments = {**call.arguments, **call.fixed}
+        """All with which the tool is called: those of the agent, and those that YAML fixes."""
         self._times: dict[ZoneInfo, datetime] = {}
         self._values: dict[str, list[Any]] = {}
 
     @cached_property
     def _hosts(self) -> tuple[str, ...] | Unclear:
         try:
-            return hosts_in(self.call.arguments)
+            return hosts_in(self.arguments)
         except Unclear as unclear:
             return unclear
 
@@ -65,7 +67,7 @@ class Facts:
         """Return what stands at the name of an argument."""
         found = self._values.get(name)
         if found is None:
-            found = self._values[name] = values_at(self.call.arguments, name)
+            found = self._values[name] = values_at(self.arguments, name)
         return found
 
     def local_time(self, zone: ZoneInfo) -> datetime:
@@ -231,7 +233,7 @@ def _methods(rule: RuleSpec) -> Condition:
     methods = {method.upper() for method in rule.methods}
 
     def check(facts: Facts) -> Why | None:
-        method = facts.call.arguments.get("method")
+        method = facts.arguments.get("method")
         if method is None:
             return lambda: "there is no argument `method`"
         if not isinstance(method, str):

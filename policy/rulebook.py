@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from policy.addresses import holds_url
 from policy.decide import Call, Verdict
 from policy.matching import Facts, Rule, Why, is_pattern, make_ready
 from policy.places import is_outside
@@ -13,6 +14,8 @@ _STRICTNESS = {"allow": 0, "ask": 1, "deny": 2}
 _OUTWARD = ("send", "spend", "execute")
 _SHELL, _COMMAND = "shell", "command"
 _HTTP_GET = "http_get"
+_READ_NOTHING_AFAR = ("calculator", "list_documents", "read_document", "run_python", "search_documents")
+"""Tools of Muster's own that reach nothing, whatever addresses stand in their arguments."""
 _MOST_AT_HAND = 1000
 """Pairs of a tool and an agent whose rules are kept at hand."""
 _DOES = {
@@ -131,6 +134,7 @@ class Rulebook:
             (call.effect or "send") in _OUTWARD
             or call.name == _HTTP_GET
             or (said is not None and said.domains is not None)
+            or (call.effect == "read" and call.name not in _READ_NOTHING_AFAR and holds_url(call.arguments))
         )
 
     def _by_rule(self, call: Call, rule: Rule) -> Verdict:
@@ -201,7 +205,5 @@ def _may_run(rule: Rule | None, asked: object) -> bool:
 
 def _told_taint(call: Call) -> str:
     untrusted, private = listed(call.taint.untrusted[:3]), listed(call.taint.private[:3])
-    return (
-        f"it {_DOES[call.effect or 'send']}, and before it untrusted content was read ({untrusted}) "
-        f"and private content ({private})"
-    )
+    does = "names an address, which can carry words out" if call.effect == "read" else _DOES[call.effect or "send"]
+    return f"it {does}, and before it untrusted content was read ({untrusted}) and private content ({private})"

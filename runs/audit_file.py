@@ -135,5 +135,7 @@ def _line(text: str) -> Line | None:
 
 def _no_audit() -> AppError:
     return AppError(
-        "this file was not written by `muster audit`", fix="`muster audit heads -o FILE` or `export` makes one", exit_code=3
+        "this file was not written by `muster audit`",
+        fix="`muster audit heads -o FILE` or `export` makes one",
+        exit_code=3,
     )

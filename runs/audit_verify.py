@@ -60,7 +60,8 @@ class Verifier:
         """
         if self._keys is None and (file is None or file.key_id):
             what = "MUSTER_AUDIT_KEY is not set" + (f", and the file is signed with key {file.key_id}" if file else "")
-            raise AppError(what, fix="put it into .env as it was when the heads were signed; `muster audit new-key` makes a first one", exit_code=3)
+            fix = "put it into .env as it was when the heads were signed; `muster audit new-key` makes a first one"
+            raise AppError(what, fix=fix, exit_code=3)
         self._read_trail()
         if file is not None:
             self._found.findings += file.problems(self._keys)

@@ -73,6 +73,7 @@ def text_of(scene: Scene) -> str:
         f"{visible_line(call.agent)} wants to call `{visible_line(call.name)}`, which {_DOES.get(tool.effect, '?')}",
         f"  tool       {visible_line(call.name)}: {first}",
         f"  effect     {tool.effect}; {tool.repeat}: {_TWICE.get(tool.repeat, '?')}",
+        *([f"  set in YAML {visible_line(_as_json(tool.settings))}"] if tool.settings else []),
         f"  on behalf  {_behalf(call)}",
         f"  why asked  {visible_line(scene.why)}"
         + (f" ({visible_line(terms.rule)})" if terms.rule not in scene.why else ""),
@@ -86,6 +87,10 @@ def text_of(scene: Scene) -> str:
         *_evidence(scene),
     ]
     return "\n".join(lines)
+
+
+def _as_json(settings: Mapping[str, Any]) -> str:
+    return json.dumps(dict(settings), ensure_ascii=False, default=str)
 
 
 def _behalf(call: Call) -> str:

@@ -25,6 +25,7 @@ _ID_LENGTHS = (8, 12, 20, 64)
 _NEAREST = 10
 _PATIENCE_SECONDS = 900.0
 _TRIES = 10
+_ENCRYPTED = "[encrypted]"
 _TAMPERED = "what is stored of the call was changed after it was asked about"
 
 _T = TypeVar("_T")
@@ -199,7 +200,8 @@ class Inbox:
                 return False
             if reply.said and not reply.rejected and json.loads(reply.said) == terms.call["arguments"]:
                 reply = Reply("")  # what was edited is as it was
-            why = why_not_now(terms, by, now, seen or terms.binding) if row.question.is_whole else _TAMPERED
+            seen = seen or terms.binding
+            why = why_not_now(terms, by, now, seen, rejects=reply.rejected) if row.question.is_whole else _TAMPERED
             if why:
                 raise DoesNotCount(f"question {question_id} can't be answered so: {why}", fix=_instead(row, why))
             unchanged = (QUESTIONS.c.state == "open", QUESTIONS.c.more.in_(stored_forms(_more(row.question))))
@@ -240,7 +242,7 @@ class Inbox:
             query = query.where(QUESTIONS.c.run_id == run_id)
         query = query.order_by(QUESTIONS.c.asked_at, QUESTIONS.c.question_id)
         with self._database.connect() as connection:
-            return [_row(row) for row in connection.execute(query).mappings()]
+            return [_listed(row) for row in connection.execute(query).mappings()]
 
 
 def queue_answered(store: RunStore, run_id: str, now: float) -> bool:
@@ -345,6 +347,16 @@ def _row(found: sa.RowMapping) -> InboxRow:
         answer = Answer(by=found["answered_by"], at=found["answered_at"], voices=voices, **told)
     keys = {key: found[key] for key in ("question_id", "run_id", "step", "asked_at", "state")}
     return InboxRow(**keys, question=question, answer=answer)
+
+
+def _listed(found: sa.RowMapping) -> InboxRow:
+    """Return a question for a list: one that no key here opens does not keep the others from being seen."""
+    try:
+        return _row(found)
+    except AppError:
+        question = Question(found["task"], _ENCRYPTED, _ENCRYPTED, kind=found["kind"])
+        keys = {key: found[key] for key in ("question_id", "run_id", "step", "asked_at", "state")}
+        return InboxRow(**keys, question=question, answer=None)
 
 
 def _read_terms_of(found: sa.RowMapping, more: Mapping[str, Any]) -> Terms | None:

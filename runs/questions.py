@@ -152,7 +152,8 @@ def read_mapping(text: str) -> dict[str, Any]:
             raise UsageError("the arguments are no mapping", fix=fix)
         json.dumps(found, allow_nan=False)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise UsageError(f"the arguments can't be read: {' '.join(str(error).split())}", fix=fix) from error
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise UsageError(f"the arguments can't be read: {what}", fix=fix) from error
     return cast(dict[str, Any], found)
 
 

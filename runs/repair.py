@@ -116,7 +116,9 @@ class _Repair:
             if one == workflow_id or one.startswith(f"{workflow_id}."):
                 taint = taint.plus(read_basis(self._journal.work(one, self._folder).get("basis")).taint)
                 for step in self._journal.steps(one):
-                    taint = taint.plus(taint_of(step.name, cast(dict[str, Any], step.output or {})))
+                    output: Any = step.output
+                    record = cast(dict[str, Any], output) if isinstance(output, dict) else {}
+                    taint = taint.plus(taint_of(step.name, record))
         return {"taint": told} if (told := taint_json(taint)) else {}
 
     def _planned(self, place: Place, path: str, found: Recorded | None) -> PlannedTask:

@@ -126,7 +126,7 @@ class Scheduler:
             again = {"state": "queued", "queued_at": now, "not_before": now + wait}
             origin = json.dumps({**origin, "retries": retried + 1})
             if self._store.change(row.run_id, {**again, "origin": origin}, state="failed", origin=row.origin):
-                self._tell(f"run {row.run_id} failed and is tried again in {wait:g} s: {row.reason}")
+                self._tell(f"run {row.run_id} failed and is tried again in {wait:g} s: {row.shown_reason}")
             return
         told = self._notice_of_run(row, spec, origin, now)
         if row.state == "waiting":
@@ -326,10 +326,10 @@ class Scheduler:
         document = self._document(name, row.state, due_at, now) | {
             "crew": row.crew,
             "run_id": row.run_id,
-            "reason": row.reason,
+            "reason": row.shown_reason,
             "retries": int(origin.get("retries", 0)),
             "text": f"Run {row.run_id} of the schedule {name} {_WORDS.get(row.state, row.state)}"
-            + (f": {row.reason}" if row.reason else ""),
+            + (f": {row.shown_reason}" if row.reason else ""),
         }
         return self._put(Notice(f"{name}/{row.run_id}/{row.state}/{row.starts}", document), row.state, spec, now)
 

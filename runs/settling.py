@@ -10,6 +10,7 @@ from runs.inbox import Inbox, queue_answered
 from runs.journal import unpack
 from runs.owners import Owners
 from runs.places import PlaceError
+from runs.sealing import seal_text
 from runs.state import Parked, RunState
 from runs.store import RunStore
 
@@ -57,7 +58,7 @@ class Settler:
         outcome = self._succeeded(run) if run.ended.is_set() and run.outcome is None else self._park(run)
         values = {
             "state": outcome.status,
-            "reason": outcome.reason,
+            "reason": seal_text(outcome.reason) if outcome.reason and _has_private_tools(run) else outcome.reason,
             "updated_at": now,
             "queued_at": now,
             "worked_seconds": run.worked_seconds(),
@@ -91,9 +92,13 @@ class Settler:
         return Outcome(run.run_id, stop.kind, reason=stop.reason, fix=stop.fix)
 
 
+def _has_private_tools(run: RunState) -> bool:
+    return run.plan.policy is not None and any(tool.private for tools in run.tools.values() for tool in tools.values())
+
+
 def _keep_outputs(run: RunState) -> None:
     """Lay the outputs of the finished tasks into the run's folder, for people; the journal is what counts."""
-    if run.plan.policy is not None and any(tool.private for tools in run.tools.values() for tool in tools.values()):
+    if _has_private_tools(run):
         return  # what is private stands in the journal alone, which is encrypted
     folder = run.folder / "outputs"
     for path, packed in run.results.items():

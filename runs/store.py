@@ -15,7 +15,7 @@ from policy.budget import Added, Spent
 from project.errors import AppError
 from runs.database import is_sqlite
 from runs.owners import database_now
-from runs.sealing import open_text, seal_text
+from runs.sealing import is_sealed, open_text, seal_text, show_text
 from runs.tables import RUNS, WORKERS, make_tables
 
 State = Literal["queued", "running", "succeeded", "failed", "stopped", "waiting", "interrupted", "paused", "cancelled"]
@@ -66,8 +66,15 @@ class RunRow:
     """How often in a row it was taken over from a process that died before it journaled anything."""
     added: str = "{}"
     """What people added to every ceiling that applies to it, as JSON."""
+    is_private: bool = False
+    """Whether the reason of its state may hold private content."""
     alive: bool | None = None
     """Whether the worker that has it lives; None where the kernel's lock says it (SQLite)."""
+
+    @property
+    def shown_reason(self) -> str:
+        """The reason of its state, as anybody may read it."""
+        return f"[private: {len(self.reason)} characters]" if self.is_private else self.reason
 
     def read_origin(self) -> dict[str, Any]:
         return json.loads(self.origin)
@@ -142,7 +149,7 @@ class RunStore:
     def find(self, run_id: str) -> RunRow | None:
         with self.database.connect() as connection:
             row = connection.execute(self._select().where(RUNS.c.run_id == run_id)).mappings().first()
-        return RunRow(**row) if row else None
+        return _read(row) if row else None
 
     def list(self, limit: int = 50, *, crew: str | None = None) -> "list[RunRow]":
         """Return runs without their plans, newest first."""
@@ -150,13 +157,13 @@ class RunStore:
         if crew:
             query = query.where(RUNS.c.crew == crew)
         with self.database.connect() as connection:
-            return [RunRow(**row) for row in connection.execute(query).mappings()]
+            return [_read(row) for row in connection.execute(query).mappings()]
 
     def in_state(self, state: State, project: str) -> "list[RunRow]":
         """Return the runs of a project in this state, without their plans, the oldest first."""
         query = self._select(_WITHOUT_PLAN).where(RUNS.c.state == state, RUNS.c.project == project)
         with self.database.connect() as connection:
-            return [RunRow(**row) for row in connection.execute(query.order_by(RUNS.c.created_at)).mappings()]
+            return [_read(row) for row in connection.execute(query.order_by(RUNS.c.created_at)).mappings()]
 
     def _select(self, columns: Sequence[Any] = tuple(RUNS.c)) -> Any:
         if is_sqlite(self.database):
@@ -187,6 +194,11 @@ class RunStore:
             where.append(column.in_(cast(Sequence[Any], value)) if isinstance(value, list | tuple) else column == value)
         with self.database.begin() as connection:
             return connection.execute(RUNS.update().where(*where).values(**values)).rowcount == 1
+
+
+def _read(row: Mapping[Any, Any]) -> RunRow:
+    columns: dict[str, Any] = {**row, "reason": show_text(row["reason"]), "is_private": is_sealed(row["reason"])}
+    return RunRow(**columns)
 
 
 def find_run(store: RunStore, run_id: str) -> RunRow:

@@ -117,15 +117,18 @@ def who_may(approval: ApprovalSpec) -> str:
     return f"two different people of: {names}" if approval.four_eyes else names
 
 
-def why_not_now(terms: Terms, by: str, now: float, seen: str) -> str:
-    """Say why an answer that `by` is about to give to the question they saw would not count; "" when it would."""
+def why_not_now(terms: Terms, by: str, now: float, seen: str, *, rejects: bool = False) -> str:
+    """Say why an answer that `by` is about to give to the question they saw would not count; "" when it would.
+
+    Who has approved may still reject, as long as the other one has not approved.
+    """
     if seen != terms.binding:
         return f"it is about another call now ({terms.binding[:_DIGITS]}, not {seen[:_DIGITS]})"
     if now >= terms.expires_at:
         return "it has expired"
     if not may_answer(by, terms.approval):
         return f"{by} is not among those who may answer: {who_may(terms.approval)}"
-    if any(same_person(by, voice.by) for voice in terms.voices):
+    if not rejects and any(same_person(by, voice.by) for voice in terms.voices):
         return f"{by} has approved it already, and two different people must"
     return ""
 

@@ -208,6 +208,7 @@ class ToolCalls:
             arguments,
             cast(Any, tool.effect) if tool else None,
             cast(Any, tool.repeat) if tool else None,
+            fixed=tool.settings if tool else {},
             principal=self._principal(),
             taint=lane.taint,
             given=tuple(str(value) for value in run.plan.inputs.values()),
@@ -459,16 +460,21 @@ def _read_arguments(text: str) -> tuple[dict[str, Any] | None, list[str]]:
         return None, [f"the arguments are not valid JSON ({error}); nothing was run. Call again with a JSON object"]
     if not isinstance(found, dict):
         return None, [f"the arguments must be a JSON object, got {type(found).__name__}; nothing was run"]
-    if text.count("[") + text.count("{") > _MOST_LEVELS and _is_too_deep(found):
+    if text.count("[") + text.count("{") > _MOST_LEVELS and _is_too_deep(cast(object, found)):
         return None, [f"the arguments are nested more than {_MOST_LEVELS} levels deep; nothing was run"]
     return cast(dict[str, Any], found), []
 
 
-def _is_too_deep(value: Any) -> bool:
-    level = [value]
+def _is_too_deep(arguments: object) -> bool:
+    level: list[Any] = [arguments]
     for _ in range(_MOST_LEVELS):
-        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
-        level = [entry for entries in inner for entry in entries]
+        below: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                below += cast(dict[str, Any], one).values()
+            elif isinstance(one, list):
+                below += cast(list[Any], one)
+        level = below
     return bool(level)
 
 

@@ -60,6 +60,9 @@ class ToolRetries:
             tries += 1
             text, record = self._make_with(other, call, tries)
             wrong = _wrong(record, use.retry)
+            if "refused" in record:  # nor is yet another one tried: that would go around who refused it
+                self._note(call.name, f"{told}; {text}")
+                return f"Error: {told}; {text}"
             if not wrong:
                 self._note(call.name, "")
                 return f"[{told}; {other.name} was called in its place]\n{text}"

@@ -351,7 +351,7 @@ def test_a_call_that_waits_is_listed_and_shown_with_all_that_counts(muster: Must
     assert 'to edit\n\n{\n  "to": "carl",\n  "text": "hello"\n}\n' in shown
     assert shown.endswith(
         f"muster approvals approve {one}: the call is made\n"
-        f"muster approvals approve {one} --answer TEXT, or --file FILE: its arguments, edited, as JSON or YAML\n"
+        f"muster approvals approve {one} --answer TEXT, or --file FILE, or --edit: its arguments, edited, as JSON or YAML\n"
         f"muster approvals reject {one} --reason TEXT: the agent is told the reason\n"
     )
     document = json.loads(muster("approvals", "show", one, "--json").out)
@@ -454,9 +454,7 @@ def test_who_is_not_named_is_refused_and_one_of_two_is_told(muster: Muster, gate
     two = waiting(gate, "again")
     printed = muster("approvals", "approve", two)
     assert (printed.code, printed.out) == (0, f"approved by one {two}: work of run again\n")
-    assert printed.err == (
-        "the run waits for a second person: two different people of: anyone who can reach the inbox\n"
-    )
+    assert printed.err == ("the run waits for a second person: any two people who can reach the inbox\n")
     assert f"\napproved  by {ME}: 1 of 2\n" in muster("approvals", "show", two).out
     assert "has approved it already" in muster("approvals", "approve", two).err
 

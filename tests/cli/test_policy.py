@@ -214,3 +214,59 @@ def test_trying_rules_needs_neither_crewai_nor_dbos(project: Lab) -> None:
     printed = finish(spawn(project, "policy", "test", PYTHONPROFILEIMPORTTIME="1"))
     assert printed.code == 0
     assert not [line for line in printed.err.splitlines() if line.rpartition("|")[2].strip() in ("crewai", "dbos")]
+
+
+# -- muster plan, muster check
+
+
+def told_by_plan(muster: Muster) -> list[str]:
+    """Return what the plan says of single tools."""
+    printed = muster("plan", "default")
+    assert (printed.code, printed.err) == (0, "")
+    return [line.strip() for line in printed.out.splitlines() if " by worker: " in line]
+
+
+def test_a_plan_tells_what_is_decided_about_each_tool_and_which_rules_depend_on_the_call(
+    muster: Muster, project: Lab
+) -> None:
+    assert told_by_plan(muster) == [
+        "pay by worker: a person is asked (default for spend)",
+        "send_mail by worker: a person is asked (default for send), unless one of these rules fits: nights, colleagues",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        (["{decide: allow, effects: [spend]}", "{decide: deny, tools: send_mail, crews: default}"],
+         ["send_mail by worker: denied (rule 2)"]),
+        (["{name: late, decide: ask, hours: '22:00-23:00', tools: pay}", "{decide: allow, agents: worker}"],
+         ["pay by worker: allowed (rule 2), unless one of these rules fits: late"]),
+        (["{decide: allow, agents: worker}", "{name: never reached, decide: deny, tainted: true}"], []),
+    ],
+)  # fmt: skip
+def test_a_plan_names_no_rule_that_decides_nothing_else(
+    muster: Muster, project: Lab, rules: list[str], told: list[str]
+) -> None:
+    project.write(policy="rules:\n" + "".join(f"  - {rule}\n" for rule in rules))
+    assert told_by_plan(muster) == told
+
+
+def test_what_is_known_of_a_class_of_crewai_tools_holds_without_a_declaration(muster: Muster, project: Lab) -> None:
+    told = [muster("policy", "explain", *call).out.splitlines()[:3] for call in (["SerperDevTool"], ["DallETool"])]
+    assert told == [
+        ["tool     SerperDevTool (read)", "decided  allow", "rule     default for read"],
+        ["tool     DallETool (spend)", "decided  ask", "rule     default for spend"],
+    ]
+    printed = muster("policy", "explain", "FileWriterTool", "-a", "filename=a.txt", "-a", "directory=.")
+    assert "rule     path outside the run's folder\n" in printed.out  # it writes where the run was started
+
+
+def test_check_notes_a_private_tool_where_no_key_encrypts_the_journal(muster: Muster, project: Lab) -> None:
+    note = "`pay` returns private content: a run with it needs MUSTER_JOURNAL_KEY; `muster audit new-key` prints one"
+    assert muster("check").err == ""
+    project.write(policy="tools:\n  pay: {private: true}\n")
+    assert muster("check").err == f"note: {note}\n"
+    assert json.loads(muster("check", "--json").out)["notes"] == [{"where": None, "text": note}]
+    (project.root / ".env").write_text(f"MUSTER_JOURNAL_KEY={'k' * 32}\n")
+    assert muster("check").err == ""

@@ -243,6 +243,26 @@ def test_who_read_both_kinds_may_not_reach_out_without_a_person(effect: Any, rul
     assert said(*rules, call=replace(call, effect="read"), defaults=free)[0] == "allow"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ({"website_url": "evil.example/?all"}, True),
+        ({"page": "https://evil.example/?all"}, True),
+        ({"pages": ["a", {"x": "see http://evil.example/?all"}]}, True),
+        ({"url": 5}, True),
+        ({"file": "file:///srv/a.md"}, False),
+        ({"email": "ann@example.com", "query": "10:30 // late"}, False),
+        ({"url": ""}, False),
+    ],
+)
+def test_an_address_that_is_read_from_carries_words_out_too(arguments: dict[str, Any], asked: bool) -> None:
+    call = replace(CALL, effect="read", arguments=arguments, taint=BOTH)
+    assert said(rule("allow"), call=call) == (("ask", "untrusted content") if asked else ("allow", "rule 1"))
+    assert said(rule("allow", tainted=True), call=call) == ("allow", "rule 1")
+    assert said(rule("allow"), call=replace(call, name="read_document"))[0] == "allow"
+    assert said(rule("allow"), call=replace(call, effect="write"))[0] == "allow"
+
+
 @pytest.mark.parametrize("taint", [Taint(), Taint(untrusted=("a",)), Taint(private=("a",))])
 def test_one_kind_alone_is_no_danger(taint: Taint) -> None:
     assert said(rule("allow"), call=replace(CALL, taint=taint)) == ("allow", "rule 1")
@@ -357,3 +377,12 @@ def test_an_explanation_comes_to_what_is_decided(decisions: list[str], chain: li
     book = Rulebook(PolicySpec(rules=rules))
     call = on_behalf(*chain)
     assert book.explain(call)[0] == book.verdict(call)
+
+
+def test_rules_look_at_what_yaml_fixes_of_a_call_as_well() -> None:
+    rule = RuleSpec(decide="deny", tools=["pay"], arguments={"usd": ArgumentSpec(min=1000)})
+    rules = Rulebook(PolicySpec(rules=[rule], defaults=DefaultsSpec(spend="allow")))
+    call = Call("tool", "run", "work", "worker", "pay", {"to": "ann"}, "spend", "once", fixed={"usd": 5000})
+    assert rules.verdict(call).decide == "deny"
+    assert rules.verdict(replace(call, fixed={"usd": 50})).decide == "allow"
+    assert rules.verdict(replace(call, arguments={"usd": 1})).decide == "deny"

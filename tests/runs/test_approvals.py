@@ -273,6 +273,14 @@ def test_under_four_eyes_one_rejection_is_enough(lab: Lab, folder: Path) -> None
     assert made(folder) == []
 
 
+def test_who_has_approved_may_still_reject_while_the_other_has_not(lab: Lab, folder: Path) -> None:
+    run_id = waits(lab, policy=asks(four_eyes=True))
+    answer(lab, run_id, by=ADA)
+    answer(lab, run_id, rejection("approval", (), "I was wrong"), by=ADA)
+    assert goes_on(lab, run_id).status == "succeeded"
+    assert made(folder) == []
+
+
 def test_under_four_eyes_the_second_person_approves_what_the_first_has_made_of_it(lab: Lab, folder: Path) -> None:
     run_id = waits(lab, policy=asks(four_eyes=True))
     answer(lab, run_id, '{"to": "dora", "text": "x"}', by=ADA)

@@ -93,7 +93,7 @@ def test_a_file_that_was_changed_says_so(scene: Scene, heads: list[str], name: s
 
 
 def test_a_file_of_something_else_is_refused() -> None:
-    with pytest.raises(AppError, match="is none of `muster audit`") as refused:
+    with pytest.raises(AppError, match="was not written by `muster audit`") as refused:
         read_file(["{}\n"])
     assert refused.value.exit_code == 3
 

@@ -20,7 +20,9 @@ def noted(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = lab.root / "noted.txt"
     monkeypatch.setenv("NOTED", str(path))
     source = tool_file(NOTING).replace("import os", "import os\nimport time", 1)
-    lab.write(tools__note_py=source.replace('effect="write", repeat="safe"', 'effect="send", repeat="once", process=False'))
+    lab.write(
+        tools__note_py=source.replace('effect="write", repeat="safe"', 'effect="send", repeat="once", process=False')
+    )
     return path
 
 

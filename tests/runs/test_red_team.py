@@ -8,12 +8,13 @@ import pytest
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
+from runs.sealing import is_sealed
 from runs.tool_hosts import FunctionFailed, call_tool
 from runs.toolbox import load_uses
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
 from tests.runs.gate_scene import asks, call, inbox_of, made, the_question, watch, write_gate
-from tests.runs.scene import write_project
+from tests.runs.scene import database, write_project
 from tests.runs.test_repair import give
 from tests.scripted_server import Reply, ScriptedServer, ToolCall
 
@@ -37,6 +38,15 @@ from muster import tool
 def note(text: str) -> str:
     """Write a note."""
     return "noted"
+'''
+NO_NAMES = '''
+from muster import guardrail
+
+
+@guardrail
+def no_names(text: str):
+    """Refuse everything, and quote it."""
+    return f"it must not say {text!r}"
 '''
 READ_AND_TELL = '''
 from muster import tool
@@ -129,6 +139,15 @@ def test_an_approval_counts_only_for_the_people_whom_the_rule_asks_that_holds_wh
     assert inbox_of(lab).answer(row.question_id, "", "ada@desk")
     assert lab.resume(run_id).status == "succeeded"
     assert made(tmp_path) == ["store out/x"]
+
+
+def test_what_yaml_fixes_of_a_call_is_shown_to_who_approves_it(lab: Lab) -> None:
+    write_gate(lab, call("pay", to="carl"))
+    worker = {"tools": [{"pay": {"usd": 5000}}]}
+    write_project(lab, {"work": f"{call('pay', to='carl')}\n@echo"}, worker)
+    outcome = lab.run()
+    assert outcome.status == "waiting"
+    assert '  set in YAML {"usd": 5000}\n' in the_question(lab, outcome.run_id).question.text
 
 
 # -- on behalf of a supervised agent
@@ -248,4 +267,43 @@ def test_arguments_that_could_not_be_stored_are_refused_and_end_no_run(
         outcome = lab.run()
     assert outcome.status == "succeeded", outcome
     assert ODD[arguments] in outcome.output
+    assert made(tmp_path) == []
+
+
+# -- private content
+
+
+def test_why_a_run_failed_is_stored_and_told_to_others_without_private_content(lab: Lab) -> None:
+    lab.write(tools__world_py=READ_AND_TELL, policy="{}\n")
+    (lab.root / "guardrails").mkdir()
+    (lab.root / "guardrails" / "names.py").write_text(NO_NAMES, encoding="utf-8")
+    work = {"description": "@call file {}\n@echo", "guardrails": ["no_names"], "guardrail_max_retries": 0}
+    write_project(lab, {"work": work}, {"tools": ["file"]})
+    outcome = lab.run()
+    assert "it must not say 'the file says so'" in outcome.reason
+    row = lab.runner.find(outcome.run_id)
+    assert row.reason == outcome.reason
+    assert row.shown_reason == f"[private: {len(row.reason)} characters]"
+    with database(lab) as stored:
+        (reason,) = stored.execute("select reason from muster_runs where run_id = ?", (outcome.run_id,)).fetchone()
+    stored.close()
+    assert is_sealed(reason)
+
+
+# -- fallbacks
+
+
+def test_a_fallback_is_decided_under_its_own_name_and_a_denied_one_is_not_told_as_called(
+    lab: Lab, tmp_path: Path
+) -> None:
+    watch(tmp_path)
+    broken = 'from muster import tool\n\n\n@tool(effect="read")\ndef run_it(command: str) -> str:\n    """Run it."""\n'
+    (lab.root / "tools").mkdir()
+    (lab.root / "tools" / "broken.py").write_text(f'{broken}    raise OSError("broken")\n', encoding="utf-8")
+    write_gate(lab, policy={"rules": [{"decide": "deny", "tools": ["execute"]}]})
+    worker = {"tools": [{"name": "run_it", "fallback": ["execute"]}]}
+    write_project(lab, {"work": f"{call('run_it', command='ls')}\n@echo"}, worker)
+    outcome = lab.run()
+    assert "Error: run_it failed: broken; execute was not called: the policy denies it (rule 1)" in outcome.output
+    assert "was called in its place" not in outcome.output
     assert made(tmp_path) == []

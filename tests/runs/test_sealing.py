@@ -78,13 +78,11 @@ def test_a_text_is_sealed_alike_and_opened_by_any_of_the_keys() -> None:
 def test_what_no_key_opens_says_so_and_what_was_changed_too() -> None:
     sealing.use({"MUSTER_JOURNAL_KEY": KEY})
     text = sealing.seal_text("a text")
-    for environment, what in (({}, "is not set"), ({"MUSTER_JOURNAL_KEY": NEW}, "is not the key")):
+    for environment, what in (({}, "is not set"), ({"MUSTER_JOURNAL_KEY": NEW}, "is not the one that opens it")):
         sealing.use(environment)
         with pytest.raises(AppError) as raised:
             sealing.open_text(text)
-        assert (
-            str(raised.value) == f"this part of the journal is encrypted, and MUSTER_JOURNAL_KEY {what} that opens it"
-        )
+        assert str(raised.value) == f"this part of the journal is encrypted, and MUSTER_JOURNAL_KEY {what}"
         assert sealing.show_text(text) == "[encrypted]"
     sealing.use({"MUSTER_JOURNAL_KEY": KEY})
     for changed in (text[:-6] + "AAAA==", text[:-3], text.replace(":1:", ":1:x") + "%"):
@@ -185,6 +183,20 @@ def test_without_the_key_a_run_is_listed_and_all_else_says_why_not(
         assert printed.code == 1, (command, printed)
         assert printed.err.startswith("this part of the journal is encrypted, and MUSTER_JOURNAL_KEY is not"), printed
         assert "Traceback" not in printed.err
+
+
+def test_a_question_that_no_key_opens_keeps_no_other_from_being_seen(
+    sealed: Lab, muster: Muster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_project(sealed, {"ask": {"description": "Which colour?", "expected_output": "One.", "agent": "human"}})
+    locked = sealed.run().run_id
+    rekey(sealed, monkeypatch, NEW)
+    readable = sealed.run().run_id
+    listed = muster("approvals", "list", "--json")
+    assert listed.code == 0, listed
+    prompts = {row["run_id"]: row["prompt"] for row in json.loads(listed.out)}
+    assert prompts[locked] == "[encrypted]"
+    assert "Which colour?" in prompts[readable]
 
 
 def test_what_was_written_before_there_was_a_key_is_read(
