@@ -32,19 +32,13 @@ from tests.runs.gate_scene import inbox_of, made, the_question, watch, write_gat
 
 SHORT = (
     "no_terminal",
-    "terminal_says_nonsense",
-    "arguments_changed_in_the_answer",
     "question_changed_in_the_database",
-    "approved_after_it_expired",
-    "not_used_in_time",
-    "approval_copied_to_another_question",
-    "same_person_twice",
     "rule_raises",
     "delegated_call",
     "path_leads_out",
     "name_looks_alike",
 )
-"""Faults of the short version, which the tests run."""
+"""Faults of the short version, which the tests run; tests/runs/test_approvals.py has most of the others."""
 
 
 Ask = Callable[[Question], str]

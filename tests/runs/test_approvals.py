@@ -52,11 +52,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def waits(lab: Lab, *lines: str, policy: dict[str, Any] | None = None) -> str:
-    """Start a run that waits for the approval of a call, and end its process; return its id."""
+    """Start a run that waits for the approval of a call; return its id."""
     write_gate(lab, *(lines or (SEND,)), policy=policy)
     outcome = lab.run()
     assert outcome.status == "waiting", outcome
-    lab.close()
     return outcome.run_id
 
 
@@ -69,9 +68,7 @@ def answer(lab: Lab, run_id: str, said: str | Reply = "", by: str = ADA) -> str:
 
 
 def goes_on(lab: Lab, run_id: str, ask: Callable[[Question], str] | None = None) -> Any:
-    outcome = lab.resume(run_id, ask=ask)
-    lab.close()
-    return outcome
+    return lab.resume(run_id, ask=ask)
 
 
 # -- what is shown
