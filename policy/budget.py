@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_CEILING, ROUND_UP, Context, Decimal, InvalidOperation
-from typing import Literal, cast
+from typing import Literal
 
 from project.spec import BudgetSpec
 
@@ -34,10 +34,9 @@ class Spent:
     """Seconds of work; waiting for a person does not count."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            amount = cast("int | float | Decimal", getattr(self, field.name))
+        for name, amount in vars(self).items():
             if not math.isfinite(amount) or amount < 0:
-                raise ValueError(f"{field.name} must be >= 0, got {amount}")
+                raise ValueError(f"{name} must be >= 0, got {amount}")
 
     def plus(self, other: "Spent") -> "Spent":
         """Add up two spendings; seconds are counted in whole microseconds, so that the order of adding never shows."""
