@@ -20,6 +20,7 @@ from project.spec import (
     TaskSpec,
     ToolUse,
 )
+from project.spec_policy import PolicySpec
 from tests.generated import command_helps, find_stale, write_all
 from tests.lab import APPLICATION
 from tools.registry import BUILTIN
@@ -33,7 +34,7 @@ _PAGES = [
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _POINTER = re.compile(r'docs/([\w-]+\.md)(?:, "([^"]+)")?')
-_SPECS = (AgentSpec, TaskSpec, CrewSpec, ModelSpec, ToolUse, FieldSpec, InputSpec, BudgetSpec, PriceSpec)
+_SPECS = (AgentSpec, TaskSpec, CrewSpec, ModelSpec, ToolUse, FieldSpec, InputSpec, BudgetSpec, PriceSpec, PolicySpec)
 _ROOMS = ("project", "models", "tools", "policy", "agents", "tasks", "crews", "runs", "cli")
 
 
@@ -55,6 +56,15 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in _anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*_PAGES, *sorted(APPLICATION.glob("requirements*")), APPLICATION / "pyproject.toml"],
+    ids=lambda page: page.name,
+)
+def test_nothing_names_the_host_of_a_package_index(page: Path) -> None:
+    assert not re.search(r"pypi\.org|pythonhosted|index-url", page.read_text(encoding="utf-8"))
 
 
 def test_every_page_of_the_guide_is_in_its_contents() -> None:
