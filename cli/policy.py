@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.output import print_json, result, say, table
+from cli.run import read_pairs
 from cli.session import session
 from project.errors import AppError, UsageError
 
@@ -123,12 +124,7 @@ def _check_names(project: "Project", tool: str, agents: list[str], effect: str) 
 def _read_arguments(pairs: list[str]) -> dict[str, Any]:
     """Read `-a KEY=VALUE`. Raises: UsageError."""
     found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"-a takes KEY=VALUE, got {pair!r}", fix="-a to=ann@example.com")
-        if key in found:
-            raise UsageError(f"argument {key!r} is given twice")
+    for key, value in read_pairs("-a", pairs, noun="argument", example="to=ann@example.com").items():
         try:
             found[key] = json.loads(value)
         except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.output import duration, money, print_json, result, say, table
-from cli.run import go_on, open_runner
+from cli.run import go_on, open_runner, read_pairs
 from cli.runs import JSON, RUN, open_store, open_store_if_any
 from cli.session import Session, session
 from project.errors import AppError, UsageError
@@ -44,7 +44,7 @@ def fork(
     here = session(context)
     store, folder = open_store(here)
     row = find_run(store, run_id)
-    plan = plan_of_fork(row, here.load, here.settings().environment, _pairs(changed), reread=project_now)
+    plan = plan_of_fork(row, here.load, here.settings().environment, read_pairs("--set", changed), reread=project_now)
     with open_runner(here) as runner:
         from runs.ids import check_run_id, new_run_id
 
@@ -57,18 +57,6 @@ def fork(
             if forked.again:
                 say(f"done again, since the change reaches them: {', '.join(forked.again)}")
         raise typer.Exit(go_on(runner, here, new_id, None, False, as_json))
-
-
-def _pairs(pairs: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set takes KEY=VALUE, got {pair!r}", fix="--set topic='solar power'")
-        if key in found:
-            raise UsageError(f"input {key!r} is given twice")
-        found[key] = value
-    return found
 
 
 def replay(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:

@@ -331,14 +331,20 @@ def show_finished(runner: "Runner", run_id: str, as_json: bool) -> int:
 def gather_inputs(pairs: list[str], file: str) -> Mapping[str, str]:
     """Read `-i KEY=VALUE` over the file of `--inputs`. Raises: UsageError."""
     found: dict[str, str] = _read_inputs_file(file) if file else {}
-    seen: set[str] = set()
+    return found | read_pairs("-i", pairs)
+
+
+def read_pairs(
+    option: str, pairs: Sequence[str], *, noun: str = "input", example: str = "topic='solar power'"
+) -> dict[str, str]:
+    """Read an option that takes KEY=VALUE and may be repeated. Raises: UsageError."""
+    found: dict[str, str] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UsageError(f"-i takes KEY=VALUE, got {pair!r}", fix="-i topic='solar power'")
-        if key in seen:
-            raise UsageError(f"input {key!r} is given twice")
-        seen.add(key)
+            raise UsageError(f"{option} takes KEY=VALUE, got {pair!r}", fix=f"{option} {example}")
+        if key in found:
+            raise UsageError(f"{noun} {key!r} is given twice")
         found[key] = value
     return found
 

@@ -85,3 +85,26 @@ def until(state: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 def effects(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
+
+
+READ_AND_TELL = '''
+from muster import tool
+
+
+@tool(effect="read", returns="untrusted")
+def page() -> str:
+    """Read a page of the web."""
+    return "the page says so"
+
+
+@tool(effect="read", returns="trusted", private=True)
+def file() -> str:
+    """Read a private file."""
+    return "the file says so"
+
+
+@tool(effect="send", repeat="safe", returns="trusted")
+def tell(text: str) -> str:
+    """Tell the world."""
+    return "told"
+'''

@@ -14,7 +14,7 @@ from runs.toolbox import load_uses
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
 from tests.runs.gate_scene import asks, call, inbox_of, made, the_question, watch, write_gate
-from tests.runs.scene import database, write_project
+from tests.runs.scene import READ_AND_TELL, database, write_project
 from tests.runs.test_repair import give
 from tests.scripted_server import Reply, ScriptedServer, ToolCall
 
@@ -47,27 +47,6 @@ from muster import guardrail
 def no_names(text: str):
     """Refuse everything, and quote it."""
     return f"it must not say {text!r}"
-'''
-READ_AND_TELL = '''
-from muster import tool
-
-
-@tool(effect="read", returns="untrusted")
-def page() -> str:
-    """Read a page of the web."""
-    return "the page says so"
-
-
-@tool(effect="read", returns="trusted", private=True)
-def file() -> str:
-    """Read a private file."""
-    return "the file says so"
-
-
-@tool(effect="send", repeat="safe", returns="trusted")
-def tell(text: str) -> str:
-    """Tell the world."""
-    return "told"
 '''
 WRITE = '@call note {"text": "all"}\n@answer: noted'
 

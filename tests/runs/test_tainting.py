@@ -16,31 +16,10 @@ from runs.tainting import Basis, Reading, basis_of, read_basis
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
 from tests.runs.crash_points import part
-from tests.runs.scene import said_to_model, write_project
+from tests.runs.scene import READ_AND_TELL, said_to_model, write_project
 from tests.scripted_server import Reply, ScriptedServer, ToolCall
 
 KEY = "MUSTER_JOURNAL_KEY=a-key-for-tests-0123456789abcdef\n"
-TOOLS = '''
-from muster import tool
-
-
-@tool(effect="read", returns="untrusted")
-def page() -> str:
-    """Read a page of the web."""
-    return "the page says so"
-
-
-@tool(effect="read", returns="trusted", private=True)
-def file() -> str:
-    """Read a private file."""
-    return "the file says so"
-
-
-@tool(effect="send", repeat="safe", returns="trusted")
-def tell(text: str) -> str:
-    """Tell the world."""
-    return "told"
-'''
 READ = "@call page {}\n@call file {}\n@echo"
 TELL = '@call tell {"text": "all"}\n@answer: told'
 LOOK = {"description": READ, "agent": "reader"}
@@ -61,7 +40,7 @@ AGENTS = {"worker": agent("tell"), "reader": agent("page", "file"), "public": ag
 def world(lab: Lab) -> Lab:
     """A project with tools that read a page and a private file, and one that tells, which a rule allows."""
     (lab.root / ".env").write_text(KEY, encoding="utf-8")
-    lab.write(tools__world_py=TOOLS, policy=POLICY)
+    lab.write(tools__world_py=READ_AND_TELL, policy=POLICY)
     return lab
 
 
