@@ -120,7 +120,7 @@ def test_doctor_looks_at_the_database(muster: Muster, person: Lab, monkeypatch: 
     assert found["database"]["detail"].startswith(
         "the database postgresql://me:***@127.0.0.1:9/muster does not answer: "
     )
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60  # it gives up, where a client would wait for minutes
 
 
 def test_doctor_tells_where_the_runs_are(muster: Muster, person: Lab) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from models.marks import is_set_apart, set_apart
 from models.offline.respond import estimate_tokens, respond
 from tests.offline.talk import BACKGROUND, ROOT, a_task, definition, document_tools, read_tools, talk
+from tests.pace import cpu_of
 
 RECIPES = ("collect", "outline", "digest", "check", "none", None)
 SCRIPT = """
@@ -83,7 +83,7 @@ HOSTILE: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("recipe", ["digest", "check"])
-def test_hostile_text_is_answered_within_two_seconds(name: str, recipe: str) -> None:
+def test_hostile_text_costs_no_more_than_its_length(name: str, recipe: str) -> None:
     text = HOSTILE[name]()
     task = a_task(text, expected_output=text, recipe=recipe, inputs={"topic": "tea"}, context={"notes": text})
     call = {"id": "1", "type": "function", "function": {"name": "search_documents", "arguments": '{"query": "tea"}'}}
@@ -94,9 +94,9 @@ def test_hostile_text_is_answered_within_two_seconds(name: str, recipe: str) -> 
         {"role": "assistant", "content": "An answer."},
         {"role": "user", "content": text},
     ]
-    started = time.process_time()
-    reply = respond(messages, [], task)
-    assert time.process_time() - started < 2
+    replies: list[Any] = []
+    assert cpu_of(lambda: replies.append(respond(messages, [], task))) < 250  # quadratic would be thousands
+    (reply,) = replies
     assert reply.text is not None
     assert not [character for character in reply.text if ord(character) < 32 and character != "\n"]
 

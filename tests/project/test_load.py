@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from project.errors import AppError, ConfigErrors
 from project.load import find_project
+from tests.pace import cpu_of
 from tests.project.folder import AGENTS, TASKS, complaints, load, write
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -159,13 +159,8 @@ def test_loading_imports_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_twenty_agents_load_in_a_tenth_of_a_second(tmp_path: Path) -> None:
+def test_twenty_agents_load_fast(tmp_path: Path) -> None:
     agents = "".join(AGENTS.replace("researcher", f"agent_{n}") for n in range(20))
     tasks = "".join(TASKS.replace("research:", f"task_{n}:").replace(": researcher", f": agent_{n}") for n in range(20))
     root = write(tmp_path / "project", {"config/agents.yaml": agents, "config/tasks.yaml": tasks})
-    taken: list[float] = []
-    for _ in range(5):
-        begun = time.process_time()
-        load(root)
-        taken.append(time.process_time() - begun)
-    assert min(taken) < 0.1
+    assert min(cpu_of(lambda: load(root)) for _ in range(3)) < 10

@@ -10,6 +10,7 @@ import pytest
 from runs.blame import Shelf, blame, changed_lines, likeness, read_results, words_of
 from tasks.wording import make_stemmer
 from tests.lab import APPLICATION, Lab
+from tests.pace import pace
 from tests.runs.boss import AGENTS, boss, plan, subtask
 from tests.runs.scene import tool_file, write_project
 from tests.runs.test_candidates import judged_by, rank_by_score
@@ -253,13 +254,14 @@ def test_long_files_and_large_journals_are_bounded() -> None:
         for at in range(50)
     ]
     lost = [f"nobody has said {number} words about the item anywhere".encode() for number in range(1000)]
+    before = pace()
     began = time.process_time()
     shelf = Shelf(texts, make_stemmer())
     found = shelf.hold(dict.fromkeys([*needles, *lost], range(40)), 3)
     assert shelf.reword(dict.fromkeys(lost, range(40))) == {}
     assert [found[needle] for needle in needles] == [[number] for number in range(40) for _ in range(50)]
     assert found.keys() == set(needles)
-    assert time.process_time() - began < 20  # about one second on an idle machine
+    assert time.process_time() - began < 1000 * max(before, pace())  # some thirty of them
 
 
 # -- other shapes of work

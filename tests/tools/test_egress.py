@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from muster import ToolContext
+from tests.pace import cpu_of
 from tools.egress import Egress, Refused, address_of, is_private, plain_host
-from tools.fetch import FetchFailed, fetch
+from tools.fetch import FetchFailed, Page, fetch
 from tools.http_get import http_get
 
 SITE = "site.test"
@@ -302,10 +303,10 @@ def test_an_answer_is_cut_at_its_limit(site: Site) -> None:
 def test_a_small_answer_that_unpacks_to_a_large_one_is_cut(site: Site, packing: str) -> None:
     bomb = (gzip.compress if packing == "gzip" else zlib.compress)(b"\0" * 300_000_000)
     site.pages["/"] = (200, {"Content-Type": "text/plain", "Content-Encoding": packing}, bomb)
-    began = time.monotonic()
-    page = fetch(site.url(), inside(), max_bytes=100_000, resolve=here)
-    assert (len(page.content), page.cut) == (100_000, True)
-    assert time.monotonic() - began < 2
+    pages: list[Page] = []
+    taken = cpu_of(lambda: pages.append(fetch(site.url(), inside(), max_bytes=100_000, resolve=here)))
+    assert [(len(page.content), page.cut) for page in pages] == [(100_000, True)]
+    assert taken < 10  # to unpack all of it takes more than that
 
 
 def test_a_packed_answer_is_unpacked(site: Site) -> None:
@@ -343,7 +344,7 @@ def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_the_tool(pieces: 
     with listening, pytest.raises(FetchFailed):
         fetch(f"http://{SITE}:{listening.getsockname()[1]}/", inside(), seconds=1.5, resolve=here)
     ended.set()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30  # the server takes more than a minute, or fifty seconds
 
 
 def test_a_certificate_must_be_that_of_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
