@@ -274,9 +274,9 @@ def play(lab: Lab, base_url: str, scene: Scene, *, attacked: bool, guarded: bool
 
 def _answer_all(lab: Lab, run_id: str, scene: Scene) -> list[str]:
     """Answer every open question of a run; return what each was about."""
-    from runs.database import open_database
-    from runs.inbox import Inbox
-    from runs.questions import approval, rejection
+    from runs.people.inbox import Inbox
+    from runs.people.questions import approval, rejection
+    from runs.stored.database import open_database
 
     inbox = Inbox(open_database(lab.settings()))
     told: list[str] = []

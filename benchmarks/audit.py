@@ -23,18 +23,18 @@ import sqlalchemy as sa
 from benchmarks.audit_scenes import KEY, TAMPERINGS, Target, delete, fork, give, make_runs, script
 from main import execute
 from project.settings import Settings
-from runs.audit import Audit, AuditKeys, audit_keys
-from runs.audit_compare import Finding
-from runs.audit_export import Exporter
-from runs.audit_file import AuditFile, read_file, written
-from runs.audit_verify import Verified, Verifier
-from runs.database import open_database
-from runs.inbox import Inbox
-from runs.journal_rows import JournalRows, Taken
-from runs.retention import prune
-from runs.store import RunStore
-from runs.tables import RUNS
-from runs.tombstones import Gravedigger
+from runs.audit.compare import Finding
+from runs.audit.export import Exporter
+from runs.audit.file import AuditFile, read_file, written
+from runs.audit.heads import Audit, AuditKeys, audit_keys
+from runs.audit.tombstones import Gravedigger
+from runs.audit.verify import Verified, Verifier
+from runs.people.inbox import Inbox
+from runs.repair.retention import prune
+from runs.stored.database import open_database
+from runs.stored.journal_rows import JournalRows, Taken
+from runs.stored.store import RunStore
+from runs.stored.tables import RUNS
 from tests.lab import Lab
 from tests.postgres import PostgresServer
 from tests.scripted_server import ScriptedServer

@@ -10,14 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from project.spec import BudgetSpec
-from runs import journal
-from runs.fork import fork_run
-from runs.inbox import Inbox
-from runs.repair import set_output
-from runs.retention import delete_runs
-from runs.store import RunStore
-from runs.tables import RUNS
-from runs.tombstones import Gravedigger
+from runs.audit.tombstones import Gravedigger
+from runs.people.inbox import Inbox
+from runs.repair.fork import fork_run
+from runs.repair.given_output import set_output
+from runs.repair.retention import delete_runs
+from runs.stored import journal
+from runs.stored.store import RunStore
+from runs.stored.tables import RUNS
 from tests.lab import Lab
 from tests.runs.boss import AGENTS, boss, plan, subtask
 from tests.runs.scene import WORKER, tool_file
@@ -125,7 +125,7 @@ def fork(lab: Lab, run_id: str, task: str, new_id: str) -> None:
 
 def delete(lab: Lab, run_id: str) -> None:
     """Delete a run, as `muster runs delete` does."""
-    from runs.audit import audit_keys
+    from runs.audit.heads import audit_keys
 
     runner = lab.runner
     digger = Gravedigger("dee@desk", audit_keys(lab.settings()))
@@ -270,7 +270,7 @@ def _swap_ids(table: str, column: str, one: str, other: str) -> Tamper:
 
 def _replan(target: Target) -> None:
     """Change the plan and the digest beside it, as somebody would who knows the table."""
-    from runs.store import digest_of
+    from runs.stored.store import digest_of
 
     text = target.connection.execute(sa.select(RUNS.c.plan).where(RUNS.c.run_id == "row")).scalar_one()
     new = text.replace("Do the work", "Do other work")
@@ -280,8 +280,8 @@ def _replan(target: Target) -> None:
 
 def _forge_head(target: Target) -> None:
     """Change a step, and put a head of the changed run in place of the newest one, without the key."""
-    from runs.audit_chain import canonical, digest_of_head, read_snapshot
-    from runs.journal_rows import JournalRows
+    from runs.audit.chain import canonical, digest_of_head, read_snapshot
+    from runs.stored.journal_rows import JournalRows
 
     engine = sa.create_engine(target.connection.engine.url, poolclass=sa.NullPool)
     rows = JournalRows(engine)

@@ -44,7 +44,7 @@ _END_SECONDS = 10.0
 
 def _execute(place: Place, run_id: str) -> str:
     """Start the run, or go on with it, with all its steps' boundaries counted. Return its state."""
-    from runs import engine
+    from runs.stored import engine
 
     real = engine.step
     os.environ[PROCESS] = str(os.getpid())
@@ -126,8 +126,8 @@ def _after_the_kill(place: Place, run_id: str) -> float:
 
     With SQLite nothing is waited for: Muster itself must.
     """
-    from runs.database import open_database
-    from runs.tables import WORKERS
+    from runs.stored.database import open_database
+    from runs.stored.tables import WORKERS
 
     if "MUSTER_DATABASE_URL" not in os.environ:
         return 0.0
@@ -141,8 +141,8 @@ def _after_the_kill(place: Place, run_id: str) -> float:
 
 def _answer(place: Place, run_id: str) -> int:
     """Answer what the run asks in the inbox; return how many outcomes were unknown."""
-    from runs.database import open_database
-    from runs.inbox import Inbox
+    from runs.people.inbox import Inbox
+    from runs.stored.database import open_database
 
     database = open_database(place.lab.settings())
     inbox, unknown = Inbox(database), 0
@@ -173,10 +173,10 @@ def _to_the_end(place: Place, run_id: str, kill_at: int = 0) -> tuple[str, Count
 
 
 def _end_of(place: Place, run_id: str) -> dict[str, Any]:
-    from runs.database import open_database
-    from runs.engine import Reader
-    from runs.report import summarise
-    from runs.store import RunStore
+    from runs.stored.database import open_database
+    from runs.stored.engine import Reader
+    from runs.stored.store import RunStore
+    from runs.told.report import summarise
 
     settings = place.lab.settings()
     database = open_database(settings)
@@ -264,7 +264,7 @@ def measure(
         from runs import quiet
 
         quiet.prepare(Path(folder) / "crewai")
-        for name in ("runs.control", "openai.resources"):
+        for name in ("runs.executing.control", "openai.resources"):
             importlib.import_module(name)
         for kind in databases:
             with _server() as base_url:

@@ -132,7 +132,7 @@ def write_project(lab: Lab, port: int, limit: Decimal) -> None:
 
 def work(lab: Lab, run_ids: Sequence[str], progress: Path) -> None:
     """In a child: execute these runs to their end, or to the limit; those of a dead process once its lease is over."""
-    from runs.control import UnderWay
+    from runs.executing.control import UnderWay
 
     store, left = lab.runner.store, list(run_ids)
     while left:
@@ -237,9 +237,9 @@ def measure(runs: int, workers: int, kills: int, database: str, variant: str, se
 
 def look(lab: Lab, ids: Sequence[str]) -> dict[str, Any]:
     """Read from the database how the runs ended and what the ledger holds."""
-    from runs.database import open_database
-    from runs.ledger import Ledger
-    from runs.store import RunStore
+    from runs.governed.ledger import Ledger
+    from runs.stored.database import open_database
+    from runs.stored.store import RunStore
 
     database = open_database(lab.settings())
     states = [row.state if (row := RunStore(database).find(one)) is not None else "" for one in ids]
@@ -261,7 +261,7 @@ def prepare(folder: Path) -> None:
     from runs import quiet
 
     quiet.prepare(folder)
-    for name in ("runs.control", "openai.resources"):
+    for name in ("runs.executing.control", "openai.resources"):
         importlib.import_module(name)
 
 

@@ -120,10 +120,10 @@ def in_child(lab: Lab, topic: str, run_id: str, kill_after: float | None) -> boo
 
 def look(lab: Lab, run_id: str) -> dict[str, Any]:
     """Read the run from its journal, in this process: result, tokens, journaled model and tool calls."""
-    from runs.database import database_exists, open_database
-    from runs.engine import Reader
-    from runs.report import read_steps, summarise
-    from runs.store import RunStore
+    from runs.stored.database import database_exists, open_database
+    from runs.stored.engine import Reader
+    from runs.stored.store import RunStore
+    from runs.told.report import read_steps, summarise
 
     settings = lab.settings()
     folder = settings.state_folder / "runs" / run_id
@@ -188,7 +188,7 @@ def measure(count: int, kills: int, latency: int, seed: int) -> list[dict[str, A
         from runs import quiet
 
         quiet.prepare(Path(folder) / "crewai")
-        for name in ("runs.control", "openai.resources"):
+        for name in ("runs.executing.control", "openai.resources"):
             importlib.import_module(name)
 
         lab = Lab(Path(folder) / "project")

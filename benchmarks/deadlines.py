@@ -72,7 +72,7 @@ def sleepers() -> set[int]:
 
 def block_once(tool: Tool, context: ToolContext) -> float:
     """Call the tool that blocks; return the seconds until control is back."""
-    from runs.tool_hosts import FunctionFailed, call_tool
+    from runs.calls.tool_hosts import FunctionFailed, call_tool
 
     began = time.monotonic()
     try:
@@ -112,7 +112,7 @@ def main() -> int:
         (root / "tools").mkdir()
         (root / "tools" / "mine.py").write_text(TOOLS)
         quiet.prepare(root / "state")
-        from runs import tool_hosts
+        from runs.calls import tool_hosts
 
         tools = load_tools(root, [ToolUse(name="block"), ToolUse(name="quick")])
         context = ToolContext(root, root / "files")
@@ -135,7 +135,7 @@ def main() -> int:
 
 
 def _compare(tool: Tool, context: ToolContext, calls: int) -> None:
-    from runs.tool_hosts import call_here, call_tool
+    from runs.calls.tool_hosts import call_here, call_tool
 
     ratios: list[float] = []
     cpu: list[float] = []

@@ -214,7 +214,7 @@ def measure(examples: Sequence[str], kills: int, latency: int, seed: int) -> lis
         from runs import quiet
 
         quiet.prepare(Path(folder) / "crewai")
-        for name in ("runs.control", "openai.resources", "celpy"):
+        for name in ("runs.executing.control", "openai.resources", "celpy"):
             importlib.import_module(name)
         found: list[Trial] = []
         for example in examples:

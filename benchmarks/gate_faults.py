@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.server import Server  # noqa: E402
-from runs.inbox import DoesNotCount, Inbox  # noqa: E402
-from runs.questions import Question, Reply, approval  # noqa: E402
+from runs.people.inbox import DoesNotCount, Inbox  # noqa: E402
+from runs.people.questions import Question, Reply, approval  # noqa: E402
 from tests.farm import Farm, Process  # noqa: E402
 from tests.lab import Lab  # noqa: E402
 from tests.runs.gate_scene import inbox_of, made, the_question, watch, write_gate  # noqa: E402

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.gate_faults import Stage, expect, fault
 from project.errors import AppError
-from runs.questions import Reply
+from runs.people.questions import Reply
 from tests.runs.crash_points import rewind_to
 from tests.runs.gate_scene import CALL, age, asks, call, change_row, read_row, the_question
 from tests.runs.scene import database

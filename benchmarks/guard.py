@@ -99,7 +99,7 @@ class Stopwatch:
 
     def watch(self) -> None:
         """Time the calls from now on, in this process."""
-        from runs.tool_calls import ToolCalls
+        from runs.calls.tool_calls import ToolCalls
 
         make, watch = ToolCalls.make, self
 

@@ -106,7 +106,7 @@ def _unreliable(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> 
 
 def routes_of(lab: Lab, run_id: str) -> list[dict[str, Any]]:
     """Return every decision on who does what."""
-    from runs.why import reasons_of
+    from runs.told.why import reasons_of
 
     row = lab.runner.find(run_id)
     found = reasons_of(lab.runner.source(), row, lab.runner.folder(run_id))

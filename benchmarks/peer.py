@@ -106,7 +106,7 @@ class Peer:
         from crews.plan import plan_crew
         from project.load import load_project
         from project.settings import load_settings, make_state_folder
-        from runs.control import Runner
+        from runs.executing.control import Runner
 
         root = folder / "project"
         write_project(root)
@@ -182,7 +182,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="muster-peer-") as temporary:
         folder = Path(asked.durable or temporary)
         quiet.prepare(folder)
-        import runs.control  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        import runs.executing.control  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
         found: dict[str, Any] = {"mode": asked.mode, "import_s": time.perf_counter() - began}
         found["tool_calls"] = {"search_notes": 0, "save_report": 0}

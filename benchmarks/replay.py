@@ -70,11 +70,11 @@ def make_runs(lab: Lab, number: int) -> list[str]:
 def replay_all(lab: Lab, run_ids: Sequence[str]) -> list[Any]:
     """Replay each of the runs, one after the other, in one scratch database."""
     # Here, where the runner has told CrewAI to be quiet: its telemetry would be a socket.
-    from runs.database import open_database
-    from runs.files import runs_folder
-    from runs.journal_rows import JournalRows
-    from runs.replay import Replayer
-    from runs.store import RunStore, find_run
+    from runs.repair.replay import Replayer
+    from runs.stored.database import open_database
+    from runs.stored.files import runs_folder
+    from runs.stored.journal_rows import JournalRows
+    from runs.stored.store import RunStore, find_run
 
     lab.close()
     settings = lab.settings()

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from runs.database import open_database
-from runs.journal_rows import JournalRows, Taken
-from runs.retention import Deleted, prune
-from runs.store import RunStore
-from runs.tables import RUNS
+from runs.repair.retention import Deleted, prune
+from runs.stored.database import open_database
+from runs.stored.journal_rows import JournalRows, Taken
+from runs.stored.store import RunStore
+from runs.stored.tables import RUNS
 from tests.lab import APPLICATION, Lab
 from tests.runs.scene import write_project
 from tests.scripted_server import ScriptedServer

@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from project.settings import Settings  # noqa: E402
-from runs.database import open_database  # noqa: E402
-from runs.schedules import CLAIM_SECONDS  # noqa: E402
+from runs.scheduled.schedules import CLAIM_SECONDS  # noqa: E402
+from runs.stored.database import open_database  # noqa: E402
 from tests.runs.timed import Enqueuer, Timed, at  # noqa: E402
 
 AT_ONCE = 4

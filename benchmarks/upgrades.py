@@ -130,7 +130,8 @@ def _park(root: Path, server: str) -> None:
 
 def _without_plain_sql() -> None:
     """Let an older DBOS write its steps itself: the older Muster's own statements are made for one version of it."""
-    from runs import engine, quiet
+    from runs import quiet
+    from runs.stored import engine
 
     quiet.prepare(Path(tempfile.gettempdir()) / "muster-upgrades")
     patched: Any = engine

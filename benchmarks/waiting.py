@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.server import Server  # noqa: E402
 from benchmarks.workers import enqueue, prepare, status_of, until  # noqa: E402
-from runs.inbox import Inbox, queue_answered  # noqa: E402
+from runs.people.inbox import Inbox, queue_answered  # noqa: E402
 from tests.farm import Farm  # noqa: E402
 from tests.postgres import PostgresServer  # noqa: E402
 

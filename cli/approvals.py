@@ -13,10 +13,10 @@ from cli.session import Session, session
 from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
-    from runs.inbox import Inbox, InboxRow
-    from runs.questions import Question, Reply
-    from runs.store import RunRow, RunStore
-    from runs.terms import Terms
+    from runs.governed.terms import Terms
+    from runs.people.inbox import Inbox, InboxRow
+    from runs.people.questions import Question, Reply
+    from runs.stored.store import RunRow, RunStore
 
 app = typer.Typer(help="See what waits for a person, and answer it.", rich_markup_mode=None)
 
@@ -48,7 +48,7 @@ def list_questions(
 
 
 def _listed(here: Session, every: bool, run_id: str) -> "list[InboxRow]":
-    from runs.store import find_run
+    from runs.stored.store import find_run
 
     found = _open_if_any(here)
     if found is None:
@@ -98,7 +98,7 @@ def _state(row: "InboxRow") -> str:
 
 
 def _document(row: "InboxRow") -> dict[str, Any]:
-    from runs.report import instant
+    from runs.told.report import instant
 
     answer = row.answer
     return {
@@ -119,7 +119,7 @@ def _document(row: "InboxRow") -> dict[str, Any]:
 
 
 def _call(row: "InboxRow", terms: "Terms") -> dict[str, Any]:
-    from runs.report import instant
+    from runs.told.report import instant
 
     voices = row.answer.voices if row.answer is not None else terms.voices
     keys = ("tool", "effect", "agent", "chain", "step", "arguments")
@@ -140,7 +140,7 @@ def _call(row: "InboxRow", terms: "Terms") -> dict[str, Any]:
 @app.command()
 def show(context: typer.Context, question_id: str = QUESTION, as_json: bool = JSON) -> None:
     """Show a question whole: what is asked, about what, and how to answer."""
-    from runs.questions import manner_of
+    from runs.people.questions import manner_of
 
     _, inbox = _open(session(context), question_id)
     row = inbox.find(question_id)
@@ -169,8 +169,8 @@ def show(context: typer.Context, question_id: str = QUESTION, as_json: bool = JS
 
 def _told_terms(row: "InboxRow", terms: "Terms") -> list[str]:
     """Tell of a question about a call until when it may be answered, by whom, and what exactly is approved."""
-    from runs.report import instant
-    from runs.terms import who_may
+    from runs.governed.terms import who_may
+    from runs.told.report import instant
 
     approved = [voice.by for voice in terms.voices]
     changed = "what is stored of this call was changed after it was asked about: it can't be approved"
@@ -191,7 +191,7 @@ def _told_state(row: "InboxRow") -> str:
 
 
 def _by_whom(row: "InboxRow") -> str:
-    from runs.report import instant
+    from runs.told.report import instant
 
     assert row.answer is not None
     return f"by {row.answer.by} at {instant(row.answer.at)}"
@@ -199,7 +199,7 @@ def _by_whom(row: "InboxRow") -> str:
 
 def _ways(row: "InboxRow") -> list[str]:
     """Tell how the question is answered."""
-    from runs.questions import manner_of
+    from runs.people.questions import manner_of
 
     choices = row.question.choices
     manner = manner_of(row.question.kind, choices)
@@ -230,7 +230,7 @@ def approve(
     as_json: bool = JSON,
 ) -> None:
     """Accept what is asked, or answer it. `muster approvals show ID` says what is expected."""
-    from runs.questions import approval
+    from runs.people.questions import approval
 
     if answer is not None and file:
         raise UsageError("--answer and --file are both given", fix="give one of them")
@@ -255,7 +255,7 @@ def reject(
     as_json: bool = JSON,
 ) -> None:
     """Turn down what is asked, with the reason."""
-    from runs.questions import rejection
+    from runs.people.questions import rejection
 
     here = session(context)
     store, inbox = _open(here, question_ids[0])
@@ -298,7 +298,7 @@ def _find_all_open(store: "RunStore", inbox: "Inbox", question_ids: list[str]) -
 
 def _find_open(store: "RunStore", inbox: "Inbox", question_id: str) -> "InboxRow":
     """Return the question. Raises: AppError when there is none, or nobody waits for its answer."""
-    from runs.store import OVER
+    from runs.stored.store import OVER
 
     row = inbox.find(question_id)
     run = store.find(row.run_id)
@@ -334,8 +334,8 @@ def _answer(
     here: Session, store: "RunStore", inbox: "Inbox", row: "InboxRow", reply: "Reply", as_json: bool
 ) -> dict[str, Any]:
     """Note the answer, queue the run when it waits, say what happens next; return it all as JSON."""
-    from runs.inbox import queue_answered
-    from runs.origin import person_here, started_by
+    from runs.people.inbox import queue_answered
+    from runs.people.origin import person_here, started_by
 
     terms = row.question.terms
     by = started_by() if terms is None else person_here()
@@ -363,14 +363,14 @@ def _of_run(row: "InboxRow") -> str:
 
 
 def _second(row: "InboxRow") -> str:
-    from runs.terms import who_may
+    from runs.governed.terms import who_may
 
     assert row.question.terms is not None
     return f"the run waits for a second person: {who_may(row.question.terms.approval)}"
 
 
 def _state_now(here: Session, run: "RunRow") -> str:
-    from runs.report import current_state
+    from runs.told.report import current_state
 
     return current_state(run, here.settings().state_folder / "runs" / run.run_id)
 
@@ -392,9 +392,9 @@ def _open(here: Session, question_id: str) -> "tuple[RunStore, Inbox]":
 
 
 def _open_if_any(here: Session) -> "tuple[RunStore, Inbox] | None":
-    from runs.database import database_exists, open_database
-    from runs.inbox import Inbox
-    from runs.store import RunStore
+    from runs.people.inbox import Inbox
+    from runs.stored.database import database_exists, open_database
+    from runs.stored.store import RunStore
 
     settings = here.settings()
     if not database_exists(settings):

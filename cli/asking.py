@@ -15,7 +15,7 @@ from cli.output import say, write
 from project.errors import UsageError
 
 if TYPE_CHECKING:
-    from runs.questions import Question
+    from runs.people.questions import Question
 
 _LOOK_SECONDS = 0.5
 _MOST_SHOWN = 200
@@ -99,7 +99,7 @@ def _from_elsewhere(question: "Question") -> str | None:
 
 def _edit_arguments(text: str) -> str:
     """Let a person edit arguments; return them as a JSON object, "" where they are as before or can't be read."""
-    from runs.questions import read_mapping
+    from runs.people.questions import read_mapping
 
     try:
         edited = open_editor(text, ".json")

@@ -16,9 +16,9 @@ from cli.session import Session, session
 from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
-    from runs.audit_compare import Finding
-    from runs.audit_export import Exporter
-    from runs.audit_verify import Verified
+    from runs.audit.compare import Finding
+    from runs.audit.export import Exporter
+    from runs.audit.verify import Verified
 
 app = typer.Typer(help="Show and prove what runs did.", rich_markup_mode=None, no_args_is_help=True)
 
@@ -55,9 +55,9 @@ def verify(
     as_json: bool = JSON,
 ) -> None:
     """Find whatever was changed, removed, put in or reordered since heads were made. Exit 1 when something was."""
-    from runs.audit import audit_keys
-    from runs.audit_file import read_file
-    from runs.audit_verify import Verifier
+    from runs.audit.file import read_file
+    from runs.audit.heads import audit_keys
+    from runs.audit.verify import Verifier
 
     here = session(context)
     store, folder = _open_store(here)
@@ -79,9 +79,9 @@ def verify(
 @app.command("report")
 def report(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Say who is answerable for a run: who started it, and for each call with an effect by whom, by which rule."""
-    from runs.audit_chain import read_snapshots
-    from runs.audit_export import answerable
-    from runs.store import find_run
+    from runs.audit.chain import read_snapshots
+    from runs.audit.export import answerable
+    from runs.stored.store import find_run
 
     store, folder = _open_store(session(context))
     row = find_run(store, run_id)
@@ -106,7 +106,7 @@ def new_key() -> None:
 
 
 def _open_store(here: Session) -> Any:
-    from runs import sealing
+    from runs.stored import sealing
 
     sealing.use(here.settings().environment)
     return open_store(here)
@@ -115,10 +115,10 @@ def _open_store(here: Session) -> Any:
 def _open(
     here: Session, run_ids: Sequence[str], every: bool, since: str, full: bool
 ) -> "tuple[Exporter, list[str] | None]":
-    from runs.audit import audit_keys
-    from runs.audit_export import Exporter
-    from runs.origin import started_by
-    from runs.store import find_run
+    from runs.audit.export import Exporter
+    from runs.audit.heads import audit_keys
+    from runs.people.origin import started_by
+    from runs.stored.store import find_run
 
     if not run_ids and not every and not since:
         raise UsageError("nothing says which runs", fix="name them, or --all, or --since 2026-01-31")
@@ -146,7 +146,7 @@ def _day(text: str) -> float:
 
 
 def _write(exporter: "Exporter", lines: "Iterable[dict[str, Any]]", output: str) -> None:
-    from runs.audit_file import written
+    from runs.audit.file import written
 
     texts = written(lines, exporter.keys)
     if not output:

@@ -16,8 +16,8 @@ from cli.session import Session, session
 from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
-    from runs.engine import Reader
-    from runs.store import RunRow
+    from runs.stored.engine import Reader
+    from runs.stored.store import RunRow
 
 _RANGE = re.compile(r"(.+):(\d+)(?:-(\d+))?")
 _LONGEST = 110
@@ -50,9 +50,9 @@ def blame(
     as_json: bool = JSON,
 ) -> None:
     """Name, for each line of a file that a run wrote, the agent, task, tool call and source behind it."""
-    from runs.blame import blame as blame_lines
-    from runs.blame import read_results, split_rows
-    from runs.report import read_steps
+    from runs.told.blame import blame as blame_lines
+    from runs.told.blame import read_results, split_rows
+    from runs.told.report import read_steps
 
     here = session(context)
     project = here.project_folder()
@@ -99,10 +99,10 @@ def _path(project: Path, name: str) -> Path:
 
 def _newest(here: Session, project: Path, name: str) -> _Written:
     """Find the run that wrote the file last, or whose result it is. Raises: AppError."""
-    from runs.database import database_exists, open_database
-    from runs.engine import Reader
-    from runs.files import runs_folder
-    from runs.store import RunStore, find_run
+    from runs.stored.database import database_exists, open_database
+    from runs.stored.engine import Reader
+    from runs.stored.files import runs_folder
+    from runs.stored.store import RunStore, find_run
 
     settings = here.settings()
     runs = runs_folder(settings)
@@ -151,7 +151,7 @@ def _outputs(reader: "Reader", run_id: str) -> Iterator[tuple[str, float, dict[s
 
 def _in_run(here: Session, project: Path, name: str, run_id: str) -> _Written:
     """Find what one run wrote under this name: a file, a task's output, its result. Raises: AppError."""
-    from runs.blame import changed_lines, read_results, split_rows
+    from runs.told.blame import changed_lines, read_results, split_rows
 
     row, folder, reader = find_in_journal(here, run_id)
     path = _path(project, name)

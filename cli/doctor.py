@@ -94,7 +94,7 @@ def _governed(environ: Mapping[str, str]) -> list[tuple[str, bool, str]]:
 
 def _database(settings: "Settings") -> tuple[str, bool, str]:
     from project.errors import AppError
-    from runs.database import database_exists, is_sqlite, open_database
+    from runs.stored.database import database_exists, is_sqlite, open_database
 
     if not database_exists(settings):
         return ("database", True, "SQLite; the first run makes it")

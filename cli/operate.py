@@ -13,7 +13,7 @@ from project.errors import AppError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runs.store import RunRow, RunStore
+    from runs.stored.store import RunRow, RunStore
 
 _WAIT_SECONDS = 10.0
 _POLL_SECONDS = 0.1
@@ -31,7 +31,7 @@ def pause(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> No
 
 def cancel(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Cancel a run for good: at once between calls; a call under way is left. What is done stays in the journal."""
-    from runs.inbox import Inbox
+    from runs.people.inbox import Inbox
 
     store, folder = open_store(session(context))
     still = ("queued", "waiting", "interrupted", "failed", "stopped", "paused")
@@ -59,8 +59,8 @@ def _operate(store: "RunStore", folder: "Path", run_id: str, want: _Want, as_jso
 
 def _do(store: "RunStore", folder: "Path", run_id: str, want: _Want) -> tuple[str, str]:
     """Do what is wanted, whatever the run does meanwhile; return the run's id, and what is to be told."""
-    from runs.report import current_state
-    from runs.store import find_run
+    from runs.stored.store import find_run
+    from runs.told.report import current_state
 
     for _ in range(_TRIES):  # it may start, or end, just now
         row = find_run(store, run_id)

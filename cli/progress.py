@@ -12,7 +12,7 @@ from cli.output import duration, fancy, money, say
 from policy.budget import Spent
 
 if TYPE_CHECKING:
-    from runs.state import Event
+    from runs.executing.state import Event
 
 _PIECE = re.compile(r"\.[acfi]\d+(r\d+)?$")
 JOURNALED = "from the journal"

@@ -17,8 +17,8 @@ from cli.session import Session, session
 from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
-    from runs.retention import Deleted
-    from runs.tombstones import Gravedigger
+    from runs.audit.tombstones import Gravedigger
+    from runs.repair.retention import Deleted
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -36,10 +36,10 @@ def fork(
     as_json: bool = JSON,
 ) -> None:
     """Start a new run from an old one: what was done before a task comes from its journal, the rest is done anew."""
-    from runs.fork import fork_run
-    from runs.forked_plan import plan_of_fork
-    from runs.origin import started_by
-    from runs.store import find_run
+    from runs.people.origin import started_by
+    from runs.repair.fork import fork_run
+    from runs.repair.forked_plan import plan_of_fork
+    from runs.stored.store import find_run
 
     here = session(context)
     store, folder = open_store(here)
@@ -61,8 +61,8 @@ def fork(
 
 def replay(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Execute a run again from a copy of its journal, without model, tool, file or network, and compare the bytes."""
-    from runs.report import current_state
-    from runs.store import find_run
+    from runs.stored.store import find_run
+    from runs.told.report import current_state
 
     here = session(context)
     store, folder = open_store(here)
@@ -70,8 +70,8 @@ def replay(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> N
     if current_state(row, folder / row.run_id) in ("running", "queued"):
         raise AppError(f"run {row.run_id} is {row.state}", fix="replay it when it has ended")
     with _quietly(here):
-        from runs.journal_rows import JournalRows
-        from runs.replay import Replayer
+        from runs.repair.replay import Replayer
+        from runs.stored.journal_rows import JournalRows
 
         with Replayer() as replayer:
             found = replayer.replay(JournalRows(store.database), row, folder / row.run_id)
@@ -103,9 +103,9 @@ def diff(
     as_json: bool = JSON,
 ) -> None:
     """Show in what two runs differ: inputs, models, plan, and the first step at which each task parts."""
-    from runs.diff import Side, diff_runs
-    from runs.journal_rows import JournalRows
-    from runs.store import find_run
+    from runs.repair.diff import Side, diff_runs
+    from runs.stored.journal_rows import JournalRows
+    from runs.stored.store import find_run
 
     store, folder = open_store(session(context))
     sides = [Side(row, folder / row.run_id) for row in (find_run(store, one), find_run(store, other))]
@@ -150,16 +150,16 @@ def set_(
     as_json: bool = JSON,
 ) -> None:
     """Give the output of a task that is stuck, in your name; `muster runs resume` then goes on from there."""
-    from runs.audit import open_audit
-    from runs.origin import started_by
-    from runs.store import find_run
+    from runs.audit.heads import open_audit
+    from runs.people.origin import started_by
+    from runs.stored.store import find_run
 
     here = session(context)
     text = _read_text(output)
     store, folder = open_store(here)
     row = find_run(store, run_id)
     with _quietly(here):
-        from runs.repair import set_output
+        from runs.repair.given_output import set_output
 
         audit = open_audit(store.database, here.settings())
         done = set_output(store.database, folder, row, task, text, reason=reason, by=started_by(), audit=audit)
@@ -187,8 +187,8 @@ def delete(
     as_json: bool = JSON,
 ) -> None:
     """Delete runs that have ended, with their journals, questions and files. Unfinished ones are refused."""
-    from runs.retention import delete_runs
-    from runs.store import find_run
+    from runs.repair.retention import delete_runs
+    from runs.stored.store import find_run
 
     store, folder = open_store(session(context))
     named = list(dict.fromkeys(find_run(store, run_id).run_id for run_id in run_ids))
@@ -205,7 +205,7 @@ def prune(
     as_json: bool = JSON,
 ) -> None:
     """Delete old runs that are over, then the oldest until the rest is small enough. Never unfinished ones."""
-    from runs.retention import Deleted, prune, read_limits
+    from runs.repair.retention import Deleted, prune, read_limits
 
     here = session(context)
     age, most = read_limits(here.settings().environment)
@@ -222,9 +222,9 @@ def prune(
 
 
 def _gravedigger(here: Session) -> "Gravedigger":
-    from runs.audit import audit_keys
-    from runs.origin import started_by
-    from runs.tombstones import Gravedigger
+    from runs.audit.heads import audit_keys
+    from runs.audit.tombstones import Gravedigger
+    from runs.people.origin import started_by
 
     return Gravedigger(started_by(), audit_keys(here.settings()))
 

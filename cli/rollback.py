@@ -15,9 +15,9 @@ from project.errors import AppError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runs.control import Runner
-    from runs.rollback import Undo, Undone
-    from runs.store import RunRow
+    from runs.executing.control import Runner
+    from runs.repair.rollback import Undo, Undone
+    from runs.stored.store import RunRow
 
 _LONGEST = 100
 
@@ -31,7 +31,7 @@ def rollback(
     as_json: bool = JSON,
 ) -> None:
     """Take back what a run's tools did, the latest first, as each tool's `undo` says. The run is over then."""
-    from runs.rollback import find_undos
+    from runs.repair.rollback import find_undos
 
     here = session(context)
     row, folder, reader = find_in_journal(here, run_id)
@@ -50,8 +50,8 @@ def rollback(
 
 
 def _roll_back(here: Session, run_id: str, to: str, force: bool, as_json: bool) -> int:
-    from runs.origin import started_by
-    from runs.rollback import find_undos, roll_back
+    from runs.people.origin import started_by
+    from runs.repair.rollback import find_undos, roll_back
 
     with open_runner(here) as runner:
         if not runner.owners.acquire(run_id):
@@ -76,7 +76,7 @@ def _roll_back(here: Session, run_id: str, to: str, force: bool, as_json: bool) 
 
 
 def _project(here: Session, row: "RunRow") -> "Path":
-    from runs.input_files import local_root
+    from runs.stored.input_files import local_root
 
     return local_root(here.settings(), row.read_plan())
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from crews.planned import Plan
     from policy.budget import Added
     from project.spec import BudgetSpec
-    from runs.control import Runner
-    from runs.questions import Question
-    from runs.settling import Outcome
-    from runs.store import RunRow
+    from runs.executing.control import Runner
+    from runs.executing.settling import Outcome
+    from runs.people.questions import Question
+    from runs.stored.store import RunRow
 
 _EXITS = {
     "succeeded": 0,
@@ -85,8 +85,8 @@ def run(
 
 def _enqueue(runner: "Runner", plan: "Plan", run_id: str, quiet: bool, as_json: bool) -> int:
     """Queue the run, or name the one that has this id; so that whoever is not sure may ask again."""
-    from runs.origin import started_by
-    from runs.report import current_state
+    from runs.people.origin import started_by
+    from runs.told.report import current_state
 
     stored = _find_same(runner, plan, run_id)
     if stored is not None:
@@ -106,8 +106,8 @@ def _enqueue(runner: "Runner", plan: "Plan", run_id: str, quiet: bool, as_json: 
 
 def _find_same(runner: "Runner", plan: "Plan", run_id: str) -> "RunRow | None":
     """Return the run that has this id; None when there is none. Raises: UsageError when it is another one."""
+    from runs.governed.redaction import clean_plan
     from runs.ids import check_run_id
-    from runs.redaction import clean_plan
 
     row = runner.store.find(check_run_id(run_id)) if run_id else None
     if row is not None:
@@ -165,7 +165,7 @@ def _tell_approvers(runner: "Runner", here: Session, plan: "Plan", code: int) ->
     if code != _EXITS["waiting"] or plan.policy is None or not plan.policy.approvals.notify:
         return
     from project.errors import AppError
-    from runs.notify import send_due
+    from runs.people.notify import send_due
 
     settings = here.settings()
     try:
@@ -200,8 +200,8 @@ def open_runner(here: Session, lease_seconds: float | None = None) -> Any:
     settings = here.settings()
     with contextlib.redirect_stdout(sys.stderr):
         quiet.prepare(settings.state_folder)
-        from runs.control import Runner
-        from runs.owners import LEASE_SECONDS
+        from runs.executing.control import Runner
+        from runs.executing.owners import LEASE_SECONDS
 
         tell = None if here.quiet else say
         runner = Runner(settings, lease_seconds=lease_seconds or LEASE_SECONDS, tell=tell)
@@ -248,7 +248,7 @@ def name_interrupted(runner: "Runner", quiet: bool) -> None:
     """Name runs whose process died; they are left alone."""
     if quiet:
         return
-    from runs.report import current_state
+    from runs.told.report import current_state
 
     for row in runner.store.list(200):
         if current_state(row, runner.folder(row.run_id)) != row.state:
@@ -257,7 +257,7 @@ def name_interrupted(runner: "Runner", quiet: bool) -> None:
 
 def finish(runner: "Runner", outcome: "Outcome", as_json: bool, quiet: bool) -> int:
     """Print how the run ended; return the exit code."""
-    from runs.report import summarise
+    from runs.told.report import summarise
 
     row = runner.find(outcome.run_id)
     if as_json:
@@ -317,7 +317,7 @@ def _explain(outcome: "Outcome", quiet: bool) -> None:
 
 def show_finished(runner: "Runner", run_id: str, as_json: bool) -> int:
     """Print the stored result of a finished run."""
-    from runs.report import summarise
+    from runs.told.report import summarise
 
     row = runner.find(run_id)
     summary = summarise(runner.source(), row, runner.folder(run_id))

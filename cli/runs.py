@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from policy.budget import Spent
-    from runs.engine import Reader
-    from runs.report import Step
-    from runs.store import RunRow, RunStore
+    from runs.stored.engine import Reader
+    from runs.stored.store import RunRow, RunStore
+    from runs.told.report import Step
 
 app = typer.Typer(help="Look at runs and go on with them.", rich_markup_mode=None, invoke_without_command=True)
 
@@ -46,7 +46,7 @@ def list_runs(
 
 
 def _print_list(here: Session, limit: int, crew: str, as_json: bool) -> None:
-    from runs.report import current_state
+    from runs.told.report import current_state
 
     store, folder = open_store_if_any(here)
     rows: list[RunRow] = store.list(limit, crew=crew or None) if store else []
@@ -61,7 +61,7 @@ def _print_list(here: Session, limit: int, crew: str, as_json: bool) -> None:
 
 
 def _listed(row: "RunRow", state: str) -> dict[str, Any]:
-    from runs.report import instant
+    from runs.told.report import instant
 
     spent = row.read_spent()
     return {
@@ -96,7 +96,7 @@ def _told_state(row: "RunRow", state: str) -> str:
     told = f"{state} (offline)" if row.offline else state
     if state != "queued":
         return told
-    from runs.schedules import HELD_UNTIL
+    from runs.scheduled.schedules import HELD_UNTIL
 
     now = time.time()
     if row.not_before >= HELD_UNTIL:
@@ -108,9 +108,9 @@ def _told_state(row: "RunRow", state: str) -> str:
 
 def open_store_if_any(here: Session) -> "tuple[RunStore | None, Path]":
     """Open the table of runs without DBOS, and name the folder of their files; None when nothing was ever run."""
-    from runs.database import database_exists, open_database
-    from runs.files import runs_folder
-    from runs.store import RunStore
+    from runs.stored.database import database_exists, open_database
+    from runs.stored.files import runs_folder
+    from runs.stored.store import RunStore
 
     settings = here.settings()
     folder = runs_folder(settings)
@@ -132,8 +132,8 @@ def open_store(here: Session) -> "tuple[RunStore, Path]":
 def find_in_journal(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]":
     """Return a run, its folder and a reader of its journal. Raises: AppError."""
     from project.errors import AppError
-    from runs.engine import Reader
-    from runs.store import find_run
+    from runs.stored.engine import Reader
+    from runs.stored.store import find_run
 
     store, folder = open_store_if_any(here)
     if store is None:
@@ -145,9 +145,9 @@ def find_in_journal(here: Session, run_id: str) -> "tuple[RunRow, Path, Reader]"
 @app.command()
 def show(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Show a run: its state, its tasks, its result."""
-    from runs.approvals_told import approvals_of
-    from runs.audit import standing
-    from runs.report import read_steps, summarise
+    from runs.audit.heads import standing
+    from runs.people.approvals_told import approvals_of
+    from runs.told.report import read_steps, summarise
 
     row, folder, reader = find_in_journal(session(context), run_id)
     summary = summarise(reader, row, folder)
@@ -228,7 +228,7 @@ def _outputs(summary: dict[str, Any]) -> str:
 @app.command()
 def trace(context: typer.Context, run_id: str = RUN, private: bool = PRIVATE, as_json: bool = JSON) -> None:
     """Show each step: who, what, how long, what it cost, retries and their reasons."""
-    from runs.report import read_steps
+    from runs.told.report import read_steps
 
     row, folder, reader = find_in_journal(session(context), run_id)
     steps = shown_steps(read_steps(reader, row.run_id, folder), private)
@@ -249,7 +249,7 @@ def trace(context: typer.Context, run_id: str = RUN, private: bool = PRIVATE, as
 def shown_steps(steps: "Sequence[Step]", private: bool) -> "Sequence[Step]":
     """Return steps as they are shown: private content only to who asks for it at a terminal. Raises: UsageError."""
     from project.errors import UsageError
-    from runs.redaction import without_private
+    from runs.governed.redaction import without_private
 
     if not private:
         return without_private(steps)
@@ -259,7 +259,7 @@ def shown_steps(steps: "Sequence[Step]", private: bool) -> "Sequence[Step]":
 
 
 def _traced(step: "Step") -> dict[str, Any]:
-    from runs.report import instant
+    from runs.told.report import instant
 
     head = {"step": step.name, "task": step.task, "kind": step.kind}
     return {**head, "started_at": instant(step.started_at), "seconds": step.seconds, "record": step.record}
@@ -297,7 +297,7 @@ def _what(step: "Step") -> str:
         case "backoff":
             return _short(f"waited {record['seconds']:g} s: {record['reason']}")
         case "answer":
-            from runs.questions import tell_answer
+            from runs.people.questions import tell_answer
 
             return _short(tell_answer(record))
         case "file":
@@ -330,8 +330,8 @@ def costs(
     as_json: bool = JSON,
 ) -> None:
     """Show what a run cost, by task and by model; without a run, what is used of the ceilings that runs share."""
-    from runs.ledger import Ledger, lost_of
-    from runs.report import costs_of
+    from runs.governed.ledger import Ledger, lost_of
+    from runs.told.report import costs_of
 
     if not run_id:
         _print_shared(session(context), as_json)
@@ -366,8 +366,8 @@ def costs(
 
 def _print_shared(here: Session, as_json: bool) -> None:
     """Print what runs have used today and in this month of the ceilings that they share."""
-    from runs.ceilings import project_ceilings, schedule_ceilings
-    from runs.ledger import Ledger, Shared
+    from runs.governed.ceilings import project_ceilings, schedule_ceilings
+    from runs.governed.ledger import Ledger, Shared
 
     project = here.load()
     name = project.root.name
@@ -405,8 +405,8 @@ def watch(context: typer.Context, run_id: str = RUN, private: bool = PRIVATE, as
     """Follow a run under way in another terminal; ends when the run does. With --json, one document a line."""
     import json
 
-    from runs.report import read_steps
-    from runs.store import find_run
+    from runs.stored.store import find_run
+    from runs.told.report import read_steps
 
     here = session(context)
     row, folder, reader = find_in_journal(here, run_id)
@@ -434,7 +434,7 @@ def watch(context: typer.Context, run_id: str = RUN, private: bool = PRIVATE, as
 
 
 def _state_now(store: "RunStore", run_id: str, folder: Path) -> str:
-    from runs.report import current_state
+    from runs.told.report import current_state
 
     row = store.find(run_id)
     assert row is not None

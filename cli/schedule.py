@@ -11,7 +11,7 @@ from cli.session import Session, session
 
 if TYPE_CHECKING:
     from project.spec_schedules import ScheduleSpec
-    from runs.firings import Firings, Known
+    from runs.scheduled.firings import Firings, Known
 
 app = typer.Typer(
     help="Look at schedules, run one now, pause and resume.", rich_markup_mode=None, invoke_without_command=True
@@ -43,8 +43,8 @@ def run(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> None:
     _find(here, name)
     make_state_folder(here.settings())
     with open_runner(here) as runner:
-        from runs.origin import started_by
-        from runs.schedules import Scheduler
+        from runs.people.origin import started_by
+        from runs.scheduled.schedules import Scheduler
 
         scheduler = Scheduler(here.settings(), runner.store, runner.enqueue, tell=say)
         run_id = scheduler.run_by_hand(name, started_by())
@@ -59,7 +59,7 @@ def run(context: typer.Context, name: str = NAME, as_json: bool = JSON) -> None:
 @app.command()
 def pause(context: typer.Context, name: str = NAME) -> None:
     """Keep a schedule from firing until it is resumed. Runs under way go on."""
-    from runs.origin import started_by
+    from runs.people.origin import started_by
 
     here = session(context)
     _find(here, name)
@@ -103,9 +103,9 @@ def _find(here: Session, name: str) -> "ScheduleSpec":
 def _open(here: Session, *, make: bool = False) -> "Firings | None":
     """Open what is stored of schedules; None when nothing ever was, unless it is to be made."""
     from project.settings import make_state_folder
-    from runs.database import database_exists, open_database
-    from runs.firings import Firings
-    from runs.store import RunStore
+    from runs.scheduled.firings import Firings
+    from runs.stored.database import database_exists, open_database
+    from runs.stored.store import RunStore
 
     settings = here.settings()
     if make:
@@ -133,7 +133,7 @@ def _print_list(here: Session, as_json: bool) -> None:
 def _listed(
     name: str, spec: "ScheduleSpec", firings: "Firings | None", known: "Known | None", now: float
 ) -> dict[str, Any]:
-    from runs.timetable import next_due
+    from runs.scheduled.timetable import next_due
 
     paused = spec.paused or (known is not None and known.paused_at > 0)
     last = firings.last(name) if firings else None
@@ -181,6 +181,6 @@ def _instant(at: float | None) -> str | None:
 
 def _local(instant: str | None, spec: "ScheduleSpec") -> str:
     """Tell an instant by the schedule's own clock."""
-    from runs.timetable import zone_of
+    from runs.scheduled.timetable import zone_of
 
     return "–" if instant is None else f"{datetime.fromisoformat(instant).astimezone(zone_of(spec)):%Y-%m-%d %H:%M}"

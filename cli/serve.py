@@ -15,8 +15,8 @@ from cli.run import open_runner
 from cli.session import Session, session
 
 if TYPE_CHECKING:
-    from runs.control import Runner
-    from runs.store import RunRow
+    from runs.executing.control import Runner
+    from runs.stored.store import RunRow
 
 _WIDTH = 4
 _DRAIN_SECONDS = 30.0
@@ -61,7 +61,7 @@ def _work(
     here.load()  # what is wrong with the project is said now
     make_state_folder(here.settings())
     with open_runner(here, lease_seconds=lease) as runner, _stopping() as stopped:
-        from runs.worker import Worker
+        from runs.executing.worker import Worker
 
         tell = _teller(here)
         ticked, ended = _schedules(here, runner, tell, stopped) if schedules else (None, None)
@@ -85,7 +85,7 @@ def _keep_telling(here: Session, runner: "Runner", tell: Callable[[str], None], 
     """Tell people, in a thread of its own, what waits to be told, where the project has channels."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from runs.notify import send_due
+    from runs.people.notify import send_due
 
     settings, channels = here.settings(), here.load().channels
 
@@ -105,9 +105,9 @@ def _schedules(
     here: Session, runner: "Runner", tell: Callable[[str], None], stopped: threading.Event
 ) -> "tuple[Callable[[bool], None], Callable[[RunRow], None]]":
     """Return what is to be called at each look, with whether nothing runs, and what with each run that has ended."""
-    from runs.files import runs_folder
-    from runs.keeping import Keeper
-    from runs.schedules import Scheduler
+    from runs.repair.keeping import Keeper
+    from runs.scheduled.schedules import Scheduler
+    from runs.stored.files import runs_folder
 
     scheduler = Scheduler(here.settings(), runner.store, runner.enqueue, tell=tell)
     keeper = Keeper(here.settings(), runner.store, runs_folder(here.settings()), tell)

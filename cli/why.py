@@ -19,7 +19,7 @@ def why(
     as_json: bool = JSON,
 ) -> None:
     """Explain every choice of a run: routing, retries, gates, ceilings, aggregation; among what, why."""
-    from runs.why import reasons_of
+    from runs.told.why import reasons_of
 
     row, folder, reader = find_in_journal(session(context), run_id)
     found = reasons_of(reader, row, folder, task)

@@ -119,7 +119,7 @@ def _serve() -> None:
     quiet.prepare(Path(tempfile.gettempdir()) / "muster-tests")
     import main
 
-    for heavy in ("runs.control", "runs.worker"):
+    for heavy in ("runs.executing.control", "runs.executing.worker"):
         importlib.import_module(heavy)
 
     living: set[int] = set()

@@ -77,7 +77,7 @@ class Lab:
             settings = self.settings()
             make_state_folder(settings)
             quiet.prepare(Path(tempfile.gettempdir()) / "muster-tests")
-            from runs.control import Runner
+            from runs.executing.control import Runner
 
             self._runner = Runner(settings)
         return self._runner
@@ -108,12 +108,12 @@ class Lab:
         self.close()
 
     def summary(self, run_id: str) -> dict[str, Any]:
-        from runs.report import summarise
+        from runs.told.report import summarise
 
         return summarise(self.runner.source(), self.runner.find(run_id), self.runner.folder(run_id))
 
     def steps(self, run_id: str) -> list[Any]:
-        from runs.report import read_steps
+        from runs.told.report import read_steps
 
         return read_steps(self.runner.source(), run_id, self.runner.folder(run_id))
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from runs.approvals_told import approvals_of
-from runs.database import open_database
-from runs.inbox import Inbox, InboxRow
-from runs.origin import person_here, started_by
-from runs.questions import Question
+from runs.people.approvals_told import approvals_of
+from runs.people.inbox import Inbox, InboxRow
+from runs.people.origin import person_here, started_by
+from runs.people.questions import Question
+from runs.stored.database import open_database
 from tests.cli.conftest import Muster
 from tests.lab import APPLICATION, Lab
 from tests.runs.gate_scene import age, asks, call, made, watch, write_gate
@@ -209,7 +209,7 @@ def test_ids_that_are_wrong_are_told_with_those_that_wait(muster: Muster, person
 
 
 def test_questions_of_a_run_that_is_over_are_neither_listed_nor_answered(muster: Muster, person: Lab) -> None:
-    from runs.store import RunStore
+    from runs.stored.store import RunStore
 
     one = waiting(person)
     RunStore(open_database(person.settings())).change("asks", {"state": "cancelled"})
@@ -219,7 +219,7 @@ def test_questions_of_a_run_that_is_over_are_neither_listed_nor_answered(muster:
 
 
 def test_a_run_that_was_stopped_is_not_queued_by_an_answer(muster: Muster, person: Lab) -> None:
-    from runs.store import RunStore
+    from runs.stored.store import RunStore
 
     one = waiting(person)
     RunStore(open_database(person.settings())).change("asks", {"state": "paused"})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runs.origin import started_by
+from runs.people.origin import started_by
 from tests.cli.conftest import Muster
 from tests.lab import Lab
 from tests.runs.timed import PROJECT

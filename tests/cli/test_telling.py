@@ -105,7 +105,7 @@ def test_a_disk_without_room_is_no_bug_of_muster(
     def full(*_arguments: object, **_named: object) -> None:
         raise OperationalError("PRAGMA journal_mode=WAL", {}, sqlite3.OperationalError(words))
 
-    monkeypatch.setattr("runs.store.RunStore.list", full)
+    monkeypatch.setattr("runs.stored.store.RunStore.list", full)
     printed = muster("runs")
     assert (printed.code, printed.out) == (1, "")
     assert printed.err.startswith("the journal can't be read or written: the disk ")

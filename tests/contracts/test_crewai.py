@@ -86,7 +86,7 @@ def test_a_tasks_prompt_is_its_description_and_what_is_expected() -> None:
 
 
 def test_a_task_calls_its_agents_execute_task_and_no_model_of_its_own() -> None:
-    # runs/workflow.py, _perform: the loop is put in by overriding Agent.execute_task
+    # runs/executing/workflow.py, _perform: the loop is put in by overriding Agent.execute_task
     from crewai import Agent, Task
 
     class Ours(Agent):
@@ -168,8 +168,8 @@ def test_usage_and_finish_reason_come_with_the_completed_event() -> None:
 
 
 def test_a_model_call_that_did_not_come_through_the_guard_is_aborted() -> None:
-    # runs/workflow.py, _only_guarded
-    import runs.workflow  # noqa: F401  # registers the hook
+    # runs/executing/workflow.py, _only_guarded
+    import runs.executing.workflow  # noqa: F401  # registers the hook
 
     with ScriptedServer() as server:
         llm = provider(server)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from project.errors import Stop
-from runs import engine
-from runs.database import open_sqlite
-from runs.engine import Engine, Reader, active, unfinished
+from runs.stored import engine
+from runs.stored.database import open_sqlite
+from runs.stored.engine import Engine, Reader, active, unfinished
 
 _told: dict[str, Any] = {}
 

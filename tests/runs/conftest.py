@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runs import journal, quiet
+from runs import quiet
+from runs.stored import journal
 from tests.cli.conftest import muster as muster
 from tests.lab import Lab
 from tests.postgres import PostgresServer

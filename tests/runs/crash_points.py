@@ -121,7 +121,7 @@ def set_pending(journal: sqlite3.Connection, workflow: str) -> None:
 
 def reasons(lab: Lab, run_id: str, decision: str = "", task: str = "") -> list[dict[str, Any]]:
     """Return what `runs why` tells of a run, where asked only of one kind; each has a choice and a reason."""
-    from runs.why import reasons_of
+    from runs.told.why import reasons_of
 
     told = reasons_of(lab.runner.source(), lab.runner.find(run_id), lab.runner.folder(run_id), task)
     for entry in told:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runs.database import open_database
-from runs.inbox import Inbox, InboxRow
+from runs.people.inbox import Inbox, InboxRow
+from runs.stored.database import open_database
 from tests.lab import Lab
 from tests.runs.scene import database, write_project
 

@@ -12,15 +12,15 @@ from policy.approval import hash_of
 from policy.decide import Call, Taint
 from project.spec import ToolUse
 from project.spec_policy import ApprovalSpec
-from runs.approvals_told import approvals_of
-from runs.call_text import Scene, text_of
-from runs.database import open_database
-from runs.inbox import DoesNotCount
-from runs.notify import Outbox
-from runs.questions import Question, Reply, approval, read_typed, rejection
-from runs.state import Found
-from runs.terms import Terms
-from runs.visible import mixed_words, visible, visible_json, visible_line
+from runs.executing.state import Found
+from runs.governed.call_text import Scene, text_of
+from runs.governed.terms import Terms
+from runs.governed.visible import mixed_words, visible, visible_json, visible_line
+from runs.people.approvals_told import approvals_of
+from runs.people.inbox import DoesNotCount
+from runs.people.notify import Outbox
+from runs.people.questions import Question, Reply, approval, read_typed, rejection
+from runs.stored.database import open_database
 from tests.lab import Lab
 from tests.runs.crash_points import assert_survives_crashes, rewind_to
 from tests.runs.gate_scene import (

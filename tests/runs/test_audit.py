@@ -12,11 +12,11 @@ from benchmarks.audit import FILE_TAMPERINGS, Scene, false_alarms, file_of, tamp
 from benchmarks.audit_scenes import KEY, TAMPERINGS, delete, make_runs, script, write_scenes
 from project.errors import AppError
 from project.settings import load_settings
-from runs import sealing
-from runs.audit import AuditKeys, stored_heads
-from runs.audit_file import read_file
-from runs.database import open_database
-from runs.tombstones import read_tombstones
+from runs.audit.file import read_file
+from runs.audit.heads import AuditKeys, stored_heads
+from runs.audit.tombstones import read_tombstones
+from runs.stored import sealing
+from runs.stored.database import open_database
 from tests.lab import Lab
 from tests.postgres import PostgresServer
 from tests.runs.scene import tool_file, write_project

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runs.blame import Shelf, blame, changed_lines, likeness, read_results, words_of
+from runs.told.blame import Shelf, blame, changed_lines, likeness, read_results, words_of
 from tasks.wording import make_stemmer
 from tests.lab import APPLICATION, Lab
 from tests.pace import pace

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from policy.budget import Added
 from project.errors import AppError
 from project.spec import BudgetSpec
-from runs.ledger import Ledger, Reservation, lost_of
-from runs.tables import RESERVATIONS, TOTALS
+from runs.governed.ledger import Ledger, Reservation, lost_of
+from runs.stored.tables import RESERVATIONS, TOTALS
 from tests.cli.conftest import Muster
 from tests.lab import Lab
 from tests.runs.scene import effects, model_spec, tool_file, write_project

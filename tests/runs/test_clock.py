@@ -2,7 +2,7 @@
 
 import pytest
 
-from runs.clock import Clock, Interval, calls_in, covered, seconds_used, task_of
+from runs.executing.clock import Clock, Interval, calls_in, covered, seconds_used, task_of
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import pytest
 
 from muster import ToolContext
 from project.spec import ToolUse
-from runs import tool_hosts
-from runs.state import Parked
-from runs.tool_hosts import FunctionFailed, ToolHosts, call_tool
+from runs.calls import tool_hosts
+from runs.calls.tool_hosts import FunctionFailed, ToolHosts, call_tool
+from runs.executing.state import Parked
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.scene import step_names, until, write_project

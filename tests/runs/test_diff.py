@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from runs.diff import Side, diff_runs
-from runs.journal_rows import JournalRows
+from runs.repair.diff import Side, diff_runs
+from runs.stored.journal_rows import JournalRows
 from tests.lab import Lab
 from tests.runs.scene import tool_file, write_project
 from tests.scripted_server import ScriptedServer

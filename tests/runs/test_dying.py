@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from runs.database import open_database
-from runs.owners import FileOwners
+from runs.executing.owners import FileOwners
+from runs.stored.database import open_database
 from tests.lab import Lab
 from tests.runs.scene import write_project
 

@@ -11,9 +11,9 @@ import pytest
 
 from muster import ToolContext
 from project.spec import ToolUse
-from runs import tool_hosts
-from runs.rollback import find_undos, roll_back
-from runs.tool_hosts import FunctionFailed, call_tool
+from runs.calls import tool_hosts
+from runs.calls.tool_hosts import FunctionFailed, call_tool
+from runs.repair.rollback import find_undos, roll_back
 from tests.lab import Lab
 from tests.runs.scene import write_project
 from tools.registry import load_tools

@@ -150,7 +150,7 @@ def test_without_a_shared_place_nothing_is_done(machines: Machines, monkeypatch:
 
 @pytest.mark.usefixtures("any_place")
 def test_removed_files_are_gone_and_those_of_other_runs_are_not(machines: Machines) -> None:
-    from runs.files import remove_files, runs_folder
+    from runs.stored.files import remove_files, runs_folder
 
     gather(machines)
     machines.start("one")
@@ -166,7 +166,7 @@ def test_removed_files_are_gone_and_those_of_other_runs_are_not(machines: Machin
 
 @pytest.mark.usefixtures("any_place")
 def test_copied_files_are_those_of_the_run_but_for_its_outputs(machines: Machines) -> None:
-    from runs.files import copy_files, runs_folder
+    from runs.stored.files import copy_files, runs_folder
 
     gather(machines)
     machines.start("one", LATE)

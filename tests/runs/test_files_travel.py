@@ -82,7 +82,7 @@ def test_a_run_whose_machine_is_killed_in_a_call_goes_on_elsewhere(machines: Mac
 def test_a_worker_elsewhere_executes_a_queued_run_on_postgresql(
     machines: Machines, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runs.worker import Worker
+    from runs.executing.worker import Worker
 
     monkeypatch.setenv("MUSTER_DATABASE_URL", postgres)
     work = '@call open_file {"path": "{documents}/sun.md"}\n@call read_document {"path": "deep/moon.md"}\n@echo'
@@ -161,7 +161,7 @@ def test_another_checkout_of_the_code_is_refused_by_name(machines: Machines) -> 
 
 
 def test_paths_of_a_run_lead_to_this_machine_and_are_told_as_they_were() -> None:
-    from runs.input_files import RunPaths
+    from runs.stored.input_files import RunPaths
 
     folder = Path("/b/state/runs/one")
     moved = (("/a/app/docs", "/b/state/runs/one/inputs/docs"), ("/a/app", "/b/app"))

@@ -8,8 +8,8 @@ import pytest
 
 from project.errors import AppError, UsageError
 from project.load import load_project
-from runs.fork import Forked, fork_run
-from runs.forked_plan import plan_of_fork
+from runs.repair.fork import Forked, fork_run
+from runs.repair.forked_plan import plan_of_fork
 from tests.lab import APPLICATION, Lab
 from tests.runs.boss import AGENTS, boss, plan, subtask
 from tests.runs.scene import step_names, write_project
@@ -237,7 +237,7 @@ def test_a_managed_stage_keeps_its_plan_too(lab: Lab) -> None:
 
 
 def test_a_fork_can_be_forked_and_survives_its_source(lab: Lab, server: ScriptedServer) -> None:
-    from runs.retention import delete_runs
+    from runs.repair.retention import delete_runs
 
     write_project(lab, CHAIN, crews=CREWS)
     old = lab.run(inputs=GIVEN).run_id
@@ -285,7 +285,7 @@ def test_on_postgresql_runs_are_forked_given_outputs_replayed_and_pruned_alike(
     give(lab, forked.run_id, "write", "by hand")
     assert lab.resume(forked.run_id).output == "polished long text"
     assert [one.identical for one in replay(lab, old, forked.run_id)] == [True, True]
-    from runs.retention import prune
+    from runs.repair.retention import prune
 
     runner = lab.runner
     folder = runner.folder("x").parent

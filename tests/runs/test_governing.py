@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from project.spec_policy import OrderSpec, PolicySpec, RuleSpec, ToolPolicySpec
-from runs.governing import Governor
+from runs.governed.governing import Governor
 from tests.lab import Lab
 from tests.runs.scene import crash_after, effects, tool_file, write_project
 

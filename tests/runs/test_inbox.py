@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from crews.planned import Plan
-from runs.database import open_database
-from runs.inbox import Inbox, queue_answered
-from runs.questions import Answer, Question, Reply, approval, rejection
-from runs.store import RunStore
+from runs.people.inbox import Inbox, queue_answered
+from runs.people.questions import Answer, Question, Reply, approval, rejection
+from runs.stored.database import open_database
+from runs.stored.store import RunStore
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
@@ -101,7 +101,7 @@ def test_an_answer_from_another_process_is_taken(lab: Lab, farm: Farm) -> None:
     run_id = lab.run().run_id
     script = (
         "import os, sys; from pathlib import Path; from project.settings import load_settings;"
-        "from runs.database import open_database; from runs.inbox import Inbox;"
+        "from runs.stored.database import open_database; from runs.people.inbox import Inbox;"
         "inbox = Inbox(open_database(load_settings(Path(sys.argv[1]), os.environ)));"
         "print(inbox.answer(inbox.open(sys.argv[2])[0].question_id, 'yes', 'bob@elsewhere'))"
     )
@@ -325,8 +325,8 @@ def test_a_question_that_was_on_the_terminal_when_the_process_ended_is_answered_
 
 def asked_with_choices(lab: Lab, *said: str) -> tuple[Any, list[str]]:
     """Ask a person in a step outside any workflow, where nothing is journaled; return the answer and the prompts."""
-    from runs.asking import ask_person
-    from runs.state import RunState
+    from runs.executing.state import RunState
+    from runs.people.asking import ask_person
 
     write_person(lab)
     made: Plan = lab.plan()
@@ -354,7 +354,7 @@ def test_an_answer_that_is_none_of_the_choices_is_asked_again(lab: Lab) -> None:
 
 
 def test_who_never_makes_a_choice_leaves_the_run_waiting(lab: Lab) -> None:
-    from runs.state import Parked
+    from runs.executing.state import Parked
 
     with pytest.raises(Parked) as caught:
         asked_with_choices(lab, *["perhaps"] * 20)
@@ -363,8 +363,8 @@ def test_who_never_makes_a_choice_leaves_the_run_waiting(lab: Lab) -> None:
 
 
 def test_a_run_that_is_told_to_stop_while_it_asks_takes_nothing_for_an_answer(lab: Lab) -> None:
-    from runs.asking import ask_person
-    from runs.state import Parked, RunState
+    from runs.executing.state import Parked, RunState
+    from runs.people.asking import ask_person
 
     write_person(lab)
     made: Plan = lab.plan()

@@ -170,7 +170,7 @@ def test_a_damaged_payload_is_told(lab: Lab, damage: str, word: str) -> None:
 def test_a_bug_keeps_the_run_and_its_traceback(
     lab: Lab, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runs import judging
+    from runs.work import judging
 
     def broken(*_arguments: Any, **_more: Any) -> None:
         raise RuntimeError("boom")

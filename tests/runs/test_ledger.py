@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from policy.budget import Scope, Spent
 from policy.decide import Call
 from project.spec import BudgetSpec
-from runs.ceilings import Ceilings
-from runs.ledger import Ledger, Reservation, Shared, lost_of
-from runs.report import Step
-from runs.spending import RESERVED, Spending
-from runs.store import RunStore
-from runs.tables import RESERVATIONS, RUNS, TOTALS, make_tables
+from runs.governed.ceilings import Ceilings
+from runs.governed.ledger import Ledger, Reservation, Shared, lost_of
+from runs.governed.spending import RESERVED, Spending
+from runs.stored.store import RunStore
+from runs.stored.tables import RESERVATIONS, RUNS, TOTALS, make_tables
+from runs.told.report import Step
 from tests.lab import APPLICATION, Lab
 
 WORST = Spent(model_calls=1, input_tokens=40, output_tokens=60, usd=Decimal("0.01"))
@@ -31,8 +31,8 @@ import os, sys
 from decimal import Decimal
 from pathlib import Path
 from project.settings import load_settings
-from runs.database import open_database
-from runs.ledger import Ledger
+from runs.stored.database import open_database
+from runs.governed.ledger import Ledger
 from tests.runs.test_ledger import CALL, MONTH, WORST, go_on
 ledger = Ledger(open_database(load_settings(Path(sys.argv[1]), os.environ)))
 number = 0
@@ -52,7 +52,7 @@ def go_on() -> None:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
     """An open database with Muster's tables; other processes find it by the environment and the folder."""
-    from runs.database import open_database
+    from runs.stored.database import open_database
 
     if request.param == "postgresql":
         monkeypatch.setenv("MUSTER_DATABASE_URL", request.getfixturevalue("postgres"))

@@ -26,7 +26,7 @@ def write_crew(lab: Lab, server: ScriptedServer, given: Any = None, **more: Any)
 
 
 def decisions(lab: Lab, run_id: str, *kinds: str) -> list[dict[str, Any]]:
-    from runs.why import reasons_of
+    from runs.told.why import reasons_of
 
     row = lab.runner.find(run_id)
     found = reasons_of(lab.runner.source(), row, lab.runner.folder(run_id))

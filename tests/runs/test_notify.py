@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from project.spec_schedules import ChannelSpec, SmtpSpec
-from runs.database import open_sqlite
-from runs.notify import WAITS_SECONDS, Notice, NotTold, Outbox, send_notice
-from runs.tables import make_tables
+from runs.people.notify import WAITS_SECONDS, Notice, NotTold, Outbox, send_notice
+from runs.stored.database import open_sqlite
+from runs.stored.tables import make_tables
 
 _DOCUMENT = '{"event": "failed", "schedule": "morning", "text": "Run x failed: größer"}'
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from main import execute
-from runs.inbox import Inbox
+from runs.people.inbox import Inbox
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.queue_scene import begun, read_marks, write_scene

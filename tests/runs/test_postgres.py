@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from project.spec import BudgetSpec
-from runs.inbox import Inbox, queue_answered
-from runs.worker import Worker
+from runs.executing.worker import Worker
+from runs.people.inbox import Inbox, queue_answered
 from tests.lab import Lab
 from tests.postgres import PostgresServer
 from tests.runs.boss import boss, plan, subtask

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from project.errors import AppError, UsageError
 from project.settings import load_settings
-from runs.database import Patience, open_database, open_sqlite
-from runs.inbox import Inbox
-from runs.questions import Question, Reply, approval, find_choice, manner_of, rejection
-from runs.tables import QUESTIONS, make_tables
+from runs.people.inbox import Inbox
+from runs.people.questions import Question, Reply, approval, find_choice, manner_of, rejection
+from runs.stored.database import Patience, open_database, open_sqlite
+from runs.stored.tables import QUESTIONS, make_tables
 from tests.postgres import PostgresServer
 
 ME = "ada@desk"

@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from crews.planned import Plan
-from runs.database import open_database
-from runs.leases import Lease
-from runs.owners import LeaseOwners, Owners, open_owners
-from runs.queueing import RunQueue
-from runs.store import RunStore
+from runs.executing.leases import Lease
+from runs.executing.owners import LeaseOwners, Owners, open_owners
+from runs.executing.queueing import RunQueue
+from runs.stored.database import open_database
+from runs.stored.store import RunStore
 from tests.lab import ONE_AGENT, Lab
 
 

@@ -11,17 +11,17 @@ import pytest
 import sqlalchemy as sa
 
 from project.spec import ModelSpec
-from runs.rates import Rates, rate_key
-from runs.store import RunStore
-from runs.tables import CALLS
+from runs.calls.rates import Rates, rate_key
+from runs.stored.store import RunStore
+from runs.stored.tables import CALLS
 from tests.lab import APPLICATION, Lab
 
 CALLER = """
 import json, sys, time
 from pathlib import Path
 from project.settings import load_settings
-from runs.database import open_database
-from runs.rates import Rates
+from runs.stored.database import open_database
+from runs.calls.rates import Rates
 import os
 rates = Rates(open_database(load_settings(Path(sys.argv[1]), os.environ)))
 begun = []
@@ -35,7 +35,7 @@ print(json.dumps(begun))
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
     """An open database with Muster's tables; other processes find it by the environment and the folder."""
-    from runs.database import open_database
+    from runs.stored.database import open_database
 
     if request.param == "postgresql":
         monkeypatch.setenv("MUSTER_DATABASE_URL", request.getfixturevalue("postgres"))

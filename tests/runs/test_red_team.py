@@ -8,9 +8,9 @@ import pytest
 from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
-from runs.sealing import is_sealed
-from runs.tool_hosts import FunctionFailed, call_tool
-from runs.toolbox import load_uses
+from runs.calls.tool_hosts import FunctionFailed, call_tool
+from runs.calls.toolbox import load_uses
+from runs.stored.sealing import is_sealed
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
 from tests.runs.gate_scene import asks, call, inbox_of, made, the_question, watch, write_gate

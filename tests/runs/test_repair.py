@@ -19,7 +19,7 @@ TASKS: dict[str, Any] = {
 
 
 def give(lab: Lab, run_id: str, task: str, text: str, reason: str = "") -> Any:
-    from runs.repair import set_output
+    from runs.repair.given_output import set_output
 
     row = lab.runner.find(run_id)
     folder = lab.runner.folder(run_id).parent

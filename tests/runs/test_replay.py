@@ -19,10 +19,10 @@ def replay(lab: Lab, *run_ids: str) -> list[Any]:
     """Replay runs in this process; the runner is closed first, as only one engine may be launched."""
     lab.close()
     # Here, where the runner has told CrewAI to be quiet: its telemetry would be a socket.
-    from runs.database import open_database
-    from runs.journal_rows import JournalRows
-    from runs.replay import Replayer
-    from runs.store import RunStore
+    from runs.repair.replay import Replayer
+    from runs.stored.database import open_database
+    from runs.stored.journal_rows import JournalRows
+    from runs.stored.store import RunStore
 
     source = open_database(lab.settings())
     journal, store = JournalRows(source), RunStore(source)

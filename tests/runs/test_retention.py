@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from project.errors import AppError
-from runs.journal_rows import JournalRows, Taken
-from runs.retention import delete_runs, prune, read_limits, size_of
-from runs.tables import QUESTIONS, RUNS
+from runs.repair.retention import delete_runs, prune, read_limits, size_of
+from runs.stored.journal_rows import JournalRows, Taken
+from runs.stored.tables import QUESTIONS, RUNS
 from tests.lab import ONE_AGENT, Lab
 from tests.scripted_server import ScriptedServer
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from runs.half_written import find_half_written
-from runs.rollback import Undone, find_undos, roll_back
+from runs.repair.rollback import Undone, find_undos, roll_back
+from runs.stored.half_written import find_half_written
 from tests.cli.conftest import Muster
 from tests.farm import Farm
 from tests.lab import Lab

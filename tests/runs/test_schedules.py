@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from project.errors import AppError
-from runs.schedules import CLAIM_SECONDS, HELD_UNTIL
-from runs.tables import RUNS
+from runs.scheduled.schedules import CLAIM_SECONDS, HELD_UNTIL
+from runs.stored.tables import RUNS
 from tests.farm import Farm
 from tests.runs.timed import DAILY, Enqueuer, Timed, at
 

@@ -9,7 +9,7 @@ import pytest
 from dbos import DBOSPortableJSONSerializer
 
 from project.errors import AppError
-from runs import sealing
+from runs.stored import sealing
 from tests.cli.conftest import Muster
 from tests.lab import Lab
 from tests.runs.scene import crash_after, write_project

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.canaries import EchoServer, found_in, run_canaries, run_private
 from project.errors import AppError
-from runs.redaction import without_private
-from runs.report import Step
+from runs.governed.redaction import without_private
+from runs.told.report import Step
 from tests.cli.conftest import Muster
 from tests.lab import Lab
 from tests.runs.scene import said_to_model, write_project

@@ -9,10 +9,10 @@ from models.marks import NOTICE, is_set_apart, strip_marks
 from policy.decide import Taint
 from project.spec import AgentSpec
 from project.spec_policy import PolicySpec
-from runs.database import open_database
-from runs.inbox import Inbox
-from runs.lanes import Lane
-from runs.tainting import Basis, Reading, basis_of, read_basis
+from runs.calls.lanes import Lane
+from runs.governed.tainting import Basis, Reading, basis_of, read_basis
+from runs.people.inbox import Inbox
+from runs.stored.database import open_database
 from tests.lab import Lab
 from tests.runs.boss import boss, plan, subtask
 from tests.runs.crash_points import part

@@ -6,7 +6,7 @@ import time
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from runs.rates import Rates
+from runs.calls.rates import Rates
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.scene import write_project

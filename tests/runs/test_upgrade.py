@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from project.spec import BudgetSpec
-from runs.database import open_sqlite
-from runs.store import RunStore
-from runs.tables import RUNS
+from runs.stored.database import open_sqlite
+from runs.stored.store import RunStore
+from runs.stored.tables import RUNS
 from tests.lab import Lab
 from tests.scripted_server import ScriptedServer
 

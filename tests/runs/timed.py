@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from crews.planned import Plan
 from project.errors import UsageError
 from project.settings import Settings
-from runs.database import open_sqlite
-from runs.firings import Firing, Firings
-from runs.notify import Outbox
-from runs.schedules import Scheduler
-from runs.store import RunRow, RunStore
+from runs.people.notify import Outbox
+from runs.scheduled.firings import Firing, Firings
+from runs.scheduled.schedules import Scheduler
+from runs.stored.database import open_sqlite
+from runs.stored.store import RunRow, RunStore
 from tests.lab import Lab
 
 PROJECT = {

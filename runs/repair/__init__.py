@@ -1,0 +1,1 @@
+"""Afterwards: runs replayed, forked, compared, repaired, taken back and deleted."""
