@@ -119,7 +119,7 @@ def in_child(lab: Lab, topic: str, run_id: str, kill_after: float | None) -> boo
 
 
 def look(lab: Lab, run_id: str) -> dict[str, Any]:
-    """Read the run from its journal, in this process: result, tokens, journaled model and tool calls."""
+    """Read the run from its journal, in this process: result, tokens, journaled model and tool calls, what failed."""
     from runs.stored.database import database_exists, open_database
     from runs.stored.engine import Reader
     from runs.stored.store import RunStore
@@ -135,8 +135,11 @@ def look(lab: Lab, run_id: str) -> dict[str, Any]:
         return {"models": 0, "tools": 0, "summary": None}
     reader = Reader(database)
     try:
-        kinds = Counter(step.kind for step in read_steps(reader, run_id, folder))
-        return {"models": kinds["model"], "tools": kinds["tool"], "summary": summarise(reader, row, folder)}
+        steps = read_steps(reader, run_id, folder)
+        kinds = Counter(step.kind for step in steps)
+        errors = [f"{step.name}: {step.record['error']}" for step in steps if "error" in step.record]
+        summary = summarise(reader, row, folder)
+        return {"models": kinds["model"], "tools": kinds["tool"], "summary": summary, "errors": errors}
     finally:
         reader.close()
         database.dispose()
@@ -168,6 +171,7 @@ def trial(lab: Lab, server: Server, number: int, kills: int, rng: random.Random,
     calm = look(lab, f"calm-{number}")["summary"]
     if disturbed["usage"] != calm["usage"]:
         print(f"run-{number}: {disturbed['usage']}, undisturbed {calm['usage']}", file=sys.stderr)
+        print(*look(lab, f"run-{number}")["errors"], *look(lab, f"calm-{number}")["errors"], sep="\n", file=sys.stderr)
     return {
         "kills": killed,
         "kills_under_way": under_way,

@@ -17,6 +17,6 @@ def test_killed_at_random_moments_runs_end_alike_and_repeat_only_what_was_in_fli
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 2
     for item in found:
-        assert (item["same_output"], item["same_tokens"], item["lost_effects"]) == (True, True, 0)
+        assert (item["same_output"], item["same_tokens"], item["lost_effects"]) == (True, True, 0), done.stderr
         assert item["model_repeats"] <= item["model_in_flight"]
         assert item["tool_repeats"] <= item["tool_in_flight"]
