@@ -1,6 +1,7 @@
 """User Python read without running it: `@tool` functions in tools/, `@guardrail` functions in guardrails/."""
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import re
@@ -58,6 +59,20 @@ class Scan:
 
 def read_code(folder: Path, label: str, kind: Kind) -> Scan:
     """Read the declarations in `<folder>/*.py`; runs nothing. `label` is the folder for messages."""
+    if folder != _APPLICATION / "tools":
+        return _read_folder(folder, label, kind)
+    scan = Scan()
+    scan.add(_read_own_tools(label))
+    return scan
+
+
+@functools.cache
+def _read_own_tools(label: str) -> Scan:
+    # The application's own files stay what they are, and reading them takes as long as all else of a project.
+    return _read_folder(_APPLICATION / "tools", label, "tool")
+
+
+def _read_folder(folder: Path, label: str, kind: Kind) -> Scan:
     scan = Scan()
     for path in _python_files(folder):
         name = f"{label}/{path.name}"

@@ -19,6 +19,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if all(name.endswith(".py") for name in named) else 2
 
 
+# What takes longest begins first: a file is one worker's, and one that began last would keep the other waiting.
+_LONG_FILES = (
+    *("runs/test_boundaries.py", "runs/test_workers.py", "cli/test_process.py", "runs/test_secrets.py"),
+    *("runs/test_audit.py", "runs/test_files_travel.py", "cli/test_approvals.py", "runs/test_operate.py"),
+    *("benchmarks/test_gate_faults.py", "runs/test_budgets.py", "benchmarks/test_schedules.py", "runs/test_chaos.py"),
+    *("examples/test_killed.py", "benchmarks/test_budgets.py", "benchmarks/test_faults.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, each whole, and leave the order of all others."""
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse test files that import CrewAI at their top where nothing has told it to be quiet."""
     if "crewai" in sys.modules and "CREWAI_STORAGE_DIR" not in os.environ:

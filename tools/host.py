@@ -26,12 +26,11 @@ from muster import ToolContext
 from project.errors import AppError
 from tools.egress import Egress
 from tools.egress_guard import begin, forbid_programs
-from tools.load import load_file
-from tools.registry import GUARDRAIL_MARK, TOOL_MARK
+from tools.load import GUARDRAIL_MARK, TOOL_MARK, load_file
 from tools.tool import Tool, make_tool
 
-Act = Literal["call", "probe", "undo", "guardrail"]
-"""What a host is asked to do with a function."""
+Act = Literal["load", "call", "probe", "undo", "guardrail"]
+"""What a host is asked to do with a function; `load` only makes it ready."""
 
 GRACE_SECONDS = 0.3
 """Time that a function has for its `finally` blocks when it is ended."""
@@ -298,6 +297,8 @@ def _find(request: Mapping[str, Any], sources: Mapping[Path, bytes]) -> Callable
         check = _load(request, sources, GUARDRAIL_MARK)
         return lambda: _plain_verdict(check(request["text"]))
     tool = _tool(_load(request, sources, TOOL_MARK), json.dumps(request["settings"]))
+    if act == "load":
+        return lambda: None
     domains = request["context"]["domains"]
     context = ToolContext(
         project=Path(request["context"]["project"]),

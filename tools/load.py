@@ -15,6 +15,10 @@ from typing import Any
 
 from project.errors import AppError, Where
 
+TOOL_MARK = "__muster_tool__"
+GUARDRAIL_MARK = "__muster_guardrail__"
+"""What `@tool` and `@guardrail` leave on a function."""
+
 # One load a process and file content: a module is state, and two loads would make two of each of its classes.
 _loaded: dict[tuple[str, str], ModuleType] = {}
 _lock = threading.RLock()

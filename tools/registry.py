@@ -14,11 +14,9 @@ from project.code import read_code
 from project.errors import AppError, Where
 from project.hints import suggest
 from project.spec import ToolUse
-from tools.load import load_file, load_functions, sources_of
+from tools.load import GUARDRAIL_MARK, TOOL_MARK, load_file, load_functions, sources_of
 from tools.tool import Home, Tool, make_tool, unset_parameters
 
-TOOL_MARK = "__muster_tool__"
-GUARDRAIL_MARK = "__muster_guardrail__"
 BUILTIN = (
     "calculator",
     "http_get",
@@ -61,7 +59,9 @@ def load_tools(project_root: Path, uses: Sequence[ToolUse]) -> dict[str, Tool]:
                 fix = suggest(use.name, known, "tools")
                 raise AppError(f"unknown tool {use.name!r}", fix=fix, exit_code=3)
             function = own[use.name]
-        made[use.name] = replace(_made(function, json.dumps(use.settings)), builtin=is_builtin(use.name))
+        tool = _made(function, json.dumps(use.settings))
+        builtin = is_builtin(use.name)
+        made[use.name] = replace(tool, builtin=builtin, knows_run=builtin or tool.knows_run)
         if use.name in _IN_HOSTS or (not is_builtin(use.name) and getattr(function, TOOL_MARK).get("process", True)):
             made[use.name] = replace(made[use.name], home=home_of(function))
         if unset := [name for name in unset_parameters(function) if name not in use.settings]:

@@ -1,23 +1,20 @@
 """The short version of benchmarks/budgets.py: workers that are killed keep a limit that they share."""
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from benchmarks.budgets import ROOT
+from tests.farm import Farm
 
 
 @pytest.fixture(scope="module")
-def found() -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "benchmarks.budgets", "--runs", "12", "--workers", "3", "--kills", "3"]
-    command += ["--database", "sqlite"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def found(farm: Farm) -> list[dict[str, Any]]:
+    command = ["--runs", "12", "--workers", "3", "--kills", "3", "--database", "sqlite"]
+    done = farm.run("benchmarks.budgets", *command)
+    assert done.code == 0, done.out + done.text()
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 def test_a_limit_is_reached_and_not_passed_where_estimates_are_exact(found: list[dict[str, Any]]) -> None:

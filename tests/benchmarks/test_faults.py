@@ -1,21 +1,19 @@
 """The short version of benchmarks/faults.py, and what it complains about."""
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from benchmarks.faults import ROOT, broken_promises
+from benchmarks.faults import broken_promises
+from tests.farm import Farm
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
-    command = [sys.executable, str(ROOT / "benchmarks" / "faults.py"), "--runs", "3", "--at-once", "3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+def found(farm: Farm) -> dict[str, Any]:
+    done = farm.run("benchmarks.faults", "--runs", "3", "--at-once", "3")
+    assert done.code == 0, done.out + done.text()
+    return json.loads(done.out)
 
 
 def test_runs_succeed_though_the_model_often_fails(found: dict[str, Any]) -> None:

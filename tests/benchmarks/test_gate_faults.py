@@ -1,25 +1,23 @@
 """The short version of benchmarks/gate_faults.py, and that what goes wrong in it is told."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gate_faults
 from benchmarks.gate_faults import SHORT, Fault, NotAsPlanned, Stage, expect
-from tests.lab import APPLICATION, Lab
+from tests.farm import Farm
+from tests.lab import Lab
 from tests.runs.gate_scene import made
 
 
-def test_no_call_is_made_whatever_goes_wrong_at_the_gate() -> None:
-    command = [sys.executable, "-m", "benchmarks.gate_faults", "--short"]
-    done = subprocess.run(command, cwd=APPLICATION, capture_output=True, text=True, timeout=280)
-    *told, all_told = (json.loads(line) for line in done.stdout.splitlines())
-    assert all_told == {"faults": len(SHORT), "executed": 0, "not_as_planned": []}, done.stdout + done.stderr
+def test_no_call_is_made_whatever_goes_wrong_at_the_gate(farm: Farm) -> None:
+    done = farm.run("benchmarks.gate_faults", "--short")
+    *told, all_told = (json.loads(line) for line in done.out.splitlines())
+    assert all_told == {"faults": len(SHORT), "executed": 0, "not_as_planned": []}, done.out + done.text()
     assert {one["fault"] for one in told} == set(SHORT)
-    assert done.returncode == 0
+    assert done.code == 0
 
 
 def test_a_call_that_was_made_and_a_fault_that_did_not_come_about_are_told(tmp_path: Path) -> None:

@@ -52,32 +52,31 @@ def test_a_killed_run_is_listed_as_interrupted_and_goes_on(
     assert server.stats()["attempts"] == 3
 
 
-def test_ctrl_c_parks_the_run_and_says_how_to_go_on(lab: Lab, server: ScriptedServer, muster: Muster) -> None:
+def test_ctrl_c_parks_the_run_and_says_how_to_go_on(
+    lab: Lab, server: ScriptedServer, muster: Muster, farm: Farm
+) -> None:
     write_project(lab, TWO)
     lab.models(server.base_url)
     server.configure(slow_seconds=1.0, faults=[{"fault": "slow", "match": "@answer: one"}])
-    process = spawn(lab, "run", "default", "--id", "parked")
+    process = farm.start(lab.root, "run", "default", "--id", "parked", out="apart")
     server.wait_for(lambda stats: stats["in_flight"] == 1, 90)
-    process.send_signal(signal.SIGINT)
-    printed = finish(process)
-    assert (printed.code, printed.out) == (130, "")
-    assert "run parked was interrupted: " in printed.err
-    assert printed.err.endswith("hint: `muster runs resume parked` goes on; what is done is kept and not paid again\n")
+    process.signal(signal.SIGINT)
+    assert (process.wait(), process.out) == (130, "")
+    assert "run parked was interrupted: " in process.text()
+    assert process.text().endswith(
+        "hint: `muster runs resume parked` goes on; what is done is kept and not paid again\n"
+    )
     resumed = muster("runs", "resume", "parked")
     assert (resumed.code, resumed.out) == (0, "two\n"), resumed.err
     assert server.stats()["paid_twice"] == 0
 
 
-def test_nobody_reading_on_is_no_error(lab: Lab, server: ScriptedServer) -> None:
+def test_nobody_reading_on_is_no_error(lab: Lab, server: ScriptedServer, farm: Farm) -> None:
     write_project(lab, TWO)
     lab.models(server.base_url)
-    process = spawn(lab, "run", "default", "--id", "unread")
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    assert process.wait(60) == 0, errors
-    assert "Traceback" not in errors
+    process = farm.start(lab.root, "run", "default", "--id", "unread", out="unread")
+    assert process.wait() == 0, process.text()
+    assert "Traceback" not in process.text()
     assert lab.summary("unread")["status"] == "succeeded"
 
 

@@ -2,17 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 from runs.executing.owners import FileOwners
 from runs.stored.database import open_database
+from tests.farm import Farm
 from tests.lab import Lab
-from tests.runs.scene import write_project
+from tests.runs.scene import until, write_project
 
-ROOT = Path(__file__).resolve().parents[2]
 LATE = '''
 import os
 import time
@@ -34,29 +31,26 @@ def pay() -> str:
     return "paid"
 '''
 RUN = """
+import os
 import sys
 from pathlib import Path
 from tests.lab import Lab
+os.chdir(sys.argv[1])
 Lab(Path(sys.argv[1])).run(run_id=sys.argv[2])
 """
 
 
-def killed_in_the_call(lab: Lab, run_id: str, *, keeper_stopped: bool = False) -> int:
+def killed_in_the_call(lab: Lab, farm: Farm, run_id: str, *, keeper_stopped: bool = False) -> int:
     """Kill a process in the middle of a run's tool call; return the process that keeps its tools' processes."""
     lab.write(tools__pay_py=LATE)
     write_project(lab, {"work": "@call pay {}\n@answer: done"}, {"tools": ["pay"]})
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(lab.root), run_id], cwd=lab.root, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
-    file, until = lab.root / "host", time.monotonic() + 30
-    while not file.exists():
-        assert time.monotonic() < until, "the call never began"
-        time.sleep(0.01)
-    host = int(file.read_text())
+    process = farm.execute(RUN, str(lab.root), run_id)
+    until((lab.root / "host").exists)
+    host = int((lab.root / "host").read_text())
     keeper = int(Path(f"/proc/{host}/stat").read_text().rpartition(")")[2].split()[1])
     if keeper_stopped:
         os.kill(keeper, signal.SIGSTOP)
-    process.kill()
+    process.signal(signal.SIGKILL)
     process.wait()
     return keeper
 
@@ -65,15 +59,15 @@ def owners_of(lab: Lab) -> FileOwners:
     return FileOwners(open_database(lab.settings()), lab.settings().state_folder / "runs")
 
 
-def test_a_call_ends_before_anybody_else_has_the_run(lab: Lab) -> None:
-    killed_in_the_call(lab, "late")
+def test_a_call_ends_before_anybody_else_has_the_run(lab: Lab, farm: Farm) -> None:
+    killed_in_the_call(lab, farm, "late")
     owners = owners_of(lab)
     assert owners.acquire("late")
     assert (lab.root / "paid").exists()
 
 
-def test_a_call_that_does_not_end_keeps_the_run(lab: Lab) -> None:
-    keeper = killed_in_the_call(lab, "later", keeper_stopped=True)
+def test_a_call_that_does_not_end_keeps_the_run(lab: Lab, farm: Farm) -> None:
+    keeper = killed_in_the_call(lab, farm, "later", keeper_stopped=True)
     owners = owners_of(lab)
     try:
         assert owners.holder("later") == "a tool call that is still to end"
