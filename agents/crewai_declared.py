@@ -41,16 +41,18 @@ class Declared(NamedTuple):
     repeat: str
     returns: str
     private: bool
+    afar: bool = False
+    """Whether it asks something outside of this machine although it only reads: what it asks, others get to read."""
 
 
-UNDECLARED = Declared("send", "once", "untrusted", False)
+UNDECLARED = Declared("send", "once", "untrusted", False, afar=True)
 """The worst: it sends, must not be done twice, and anybody may have written what it returns."""
 
 DECLARED: dict[str, Declared] = {
     name: declared
     for names, declared in (
         (_FILES, Declared("read", "safe", "untrusted", False)),
-        (_WEB, Declared("read", "safe", "untrusted", False)),
+        (_WEB, Declared("read", "safe", "untrusted", False, afar=True)),
         (_STORES, Declared("read", "safe", "untrusted", True)),
         (_RUN_BY_OTHERS, Declared("send", "once", "untrusted", True)),
         (_JUDGES, Declared("read", "safe", "trusted", False)),

@@ -1,17 +1,18 @@
 """Classes of crewai-tools by name, made into our tools. The package is imported only when YAML names one."""
 
+import functools
 import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from crewai.tools import BaseTool
 from crewai.utilities.string_utils import sanitize_tool_name
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from agents.crewai_declared import DECLARED, UNDECLARED, Declared
 from muster import ToolContext
@@ -43,7 +44,7 @@ def load_crewai_tool(use: ToolUse, project: Path) -> Tool:
             raise AppError(f"tool {use.name}: {shown}", fix="give it as a setting of the tool in YAML") from error
         except Exception as error:
             raise AppError(f"tool {use.name} can't be made: {_first_line(error)}") from error
-    return _wrap(DECLARED.get(use.name, UNDECLARED), cast(BaseTool, made), project)
+    return _wrap(DECLARED.get(use.name, UNDECLARED), cast(BaseTool, made), use)
 
 
 def find_own_tools(project: Path) -> dict[str, Callable[..., Any]]:
@@ -75,10 +76,10 @@ def make_own_tool(use: ToolUse, make: Callable[..., Any], project: Path) -> Tool
             made: BaseTool = make(**use.settings)
         except Exception as error:
             raise AppError(f"tool {use.name} can't be made: {_first_line(error)}", exit_code=3) from error
-    return _wrap(UNDECLARED, made, project)  # also where it is called like one that is known
+    return _wrap(UNDECLARED, made, use)  # also where it is called like one that is known
 
 
-def _wrap(declared: Declared, made: BaseTool, project: Path) -> Tool:
+def _wrap(declared: Declared, made: BaseTool, use: ToolUse) -> Tool:
     schema: dict[str, Any] = made.args_schema.model_json_schema()
     parameters = {key: schema[key] for key in ("type", "properties", "required", "$defs") if key in schema}
 
@@ -105,7 +106,19 @@ def _wrap(declared: Declared, made: BaseTool, project: Path) -> Tool:
         checker=check,
         runner=call,
         knows_run=False,
+        afar=declared.afar,
+        settings=dict(use.settings),
+        taken=functools.partial(_taken, made.args_schema),
     )
+
+
+def _taken(schema: type[BaseModel], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with those that the tool takes by itself, as JSON; {} where they are wrong."""
+    try:
+        written: dict[str, Any] = schema.model_validate(dict(arguments)).model_dump(mode="json", exclude_none=True)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return written
 
 
 def _first_line(error: BaseException) -> str:

@@ -24,6 +24,10 @@ from tests.runs.scene import WORKER, tool_file
 from tests.scripted_server import ScriptedServer
 
 KEY = "a key of the audit, for trials"
+_POLICY = """
+defaults: {send: allow, spend: allow, execute: allow}
+budgets: {month: {max_model_calls: 100000}}
+"""
 _CREWS: Mapping[str, Any] = {
     "row": {"agents": ["worker"], "tasks": ["noted", "gather", "write"]},
     "beside": {"agents": ["worker"], "tasks": ["list", "each"]},
@@ -58,7 +62,7 @@ def write_scenes(lab: Lab, server: ScriptedServer) -> None:
     lab.write(**{name: json.dumps(value) for name, value in files.items()})
     lab.write(tools__note_py=tool_file('return f"noted {text}"'))
     lab.models(server.base_url)
-    lab.allow_all()
+    lab.write(policy=_POLICY)
 
 
 def script() -> Any:
@@ -464,6 +468,11 @@ TAMPERINGS: tuple[Tampering, ...] = (
     Tampering("a run's row removed", _sql("delete from muster_runs where run_id = 'row'")),
     Tampering("a run removed without a tombstone", lambda target: _drop_run(target, "row")),
     Tampering("the newest run removed without a tombstone", lambda target: _drop_run(target, "forked")),
+    Tampering("a month's total lowered", _sql("update muster_totals set model_calls = model_calls - 1")),
+    Tampering("a month's total removed", _sql("delete from muster_totals")),
+    Tampering(
+        "what a deleted run counts to a total", _sql("update muster_tombstones set share = '' where run_id = 'gone-2'")
+    ),
     Tampering("first tombstone removed", _sql("delete from muster_tombstones where run_id = 'gone-1'")),
     Tampering("middle tombstone removed", _sql("delete from muster_tombstones where run_id = 'gone-2'")),
     Tampering("last tombstone removed", _sql("delete from muster_tombstones where run_id = 'gone-3'")),

@@ -3,8 +3,10 @@
     python -m benchmarks.canaries [--secrets 500] [--words 100]
 
 Then the same with words of private results under `MUSTER_JOURNAL_KEY`. Real processes, one of them killed in the middle
-of a call; then every byte of the state folder, of what was delivered and of what was printed is searched, also for the
-base64 and URL-quoted forms. Prints one JSON line a part; exit 1 when one canary is found.
+of a call; then every byte of the state folder, of what was delivered, of notices and exports and of what the commands
+printed is searched, also for the base64 and URL-quoted forms. And both once more without redaction and encryption: the
+search must find canaries of every kind there. Prints one JSON line a part; exit 1 when one canary is found, or the
+search was seen to be blind.
 """
 
 import argparse
@@ -23,11 +25,15 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from tests.farm import Farm
+from tests.farm import Farm, Process
 from tests.scripted_server import Reply, ScriptedServer, ToolCall
 
 _KINDS = ("environment", "dotenv", "undeclared", "result", "document", "input", "model", "key", "error", "private-key")
 _LETTERS = string.ascii_letters + string.digits
+_NOTICES = 9
+"""A question, a run that waits and one that ended, each told by three channels."""
+_FEW = 40
+"""Canaries of the control."""
 _PUNCTUATION = "$/+_-%&\"'ß"
 
 _TOOLS = '''
@@ -125,6 +131,35 @@ def post(text: str) -> str:
 '''
 
 
+_UNPROTECTED = """
+from project import secrets
+from runs.governed import redaction
+from runs.stored import sealing
+
+def as_it_is(*given, **_):
+    return given[-1]
+
+for name in ("text", "known", "value"):
+    setattr(secrets.Redactor, name, as_it_is)
+sealing._sealed = lambda text, key: text
+redaction.mask = lambda value, safe=(): value
+import main
+main.main()
+"""
+"""A command as `main.py` is one, but that nothing is taken out or encrypted: the control."""
+
+_SCHEDULES = """
+schedules:
+  told-waits: {crew: waits, cron: "0 0 1 1 *", on_failure: {notify: [script, hook, broken]}, notify_on: &all
+    [failed, stopped, missed, waiting, succeeded]}
+  told-other: {crew: CREW, cron: "0 0 1 1 *", on_failure: {notify: [script, hook, broken]}, notify_on: *all}
+notify:
+  script: {command: [sh, -c, "cat >> notices.txt"]}
+  hook: {webhook: "ADDRESS"}
+  broken: {command: [sh, -c, 'cat >> notices.txt; echo "no: $CANARY_0_TOKEN" >&2; exit 3']}
+"""
+
+
 @dataclass(frozen=True)
 class Canaries:
     """What came of one part."""
@@ -138,6 +173,11 @@ class Canaries:
     """Kind and place of each canary that was found."""
     redactions: int
     """Places in the journal at which something was taken out, or sealed: that the search had something to search."""
+    kinds: Mapping[str, int]
+    """How many canaries of each kind were found."""
+    notices: int
+    """Notices that channels were given."""
+    control: bool = False
 
 
 class EchoServer:
@@ -174,6 +214,33 @@ class EchoServer:
     @property
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+
+class Webhook:
+    """For `with`. An address to which notices are posted, and what was posted."""
+
+    def __init__(self) -> None:
+        received = self.received = list[bytes]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                received.append(self.rfile.read(int(self.headers["content-length"])))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.base_url = f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def make_canary(chance: random.Random, kind: str) -> str:
@@ -224,37 +291,46 @@ def found_in(blobs: Iterable[bytes], canaries: Iterable[str]) -> list[str]:
     return [canary for canary in canaries if any(form in whole for form in forms_of(core_of(canary)))]
 
 
-def run_canaries(root: Path, secrets: int = 500, seed: int = 1) -> Canaries:
-    """Plant secrets in a project under `root`, run it in every way, and search for them."""
+def run_canaries(
+    root: Path, secrets: int = 500, seed: int = 1, *, control: bool = False, briefly: bool = False
+) -> Canaries:
+    """Plant secrets in a project under `root`, run it in every way, and search for them.
+
+    `control`: nothing takes them out. `briefly`: fewer commands are looked at.
+    """
     chance = random.Random(seed)
     planted = {kind: [make_canary(chance, kind) for _ in range(max(1, secrets // len(_KINDS)))] for kind in _KINDS}
-    with Farm() as farm, _model_that_says(planted["model"]) as model:
-        scene = _Scene(root, farm)
+    with Farm() as farm, _model_that_says(planted["model"]) as model, Webhook() as hook:
+        scene = _Scene(root, farm, hook, control, briefly)
         _write_secret_project(scene, planted, model.base_url)
         environment = {f"CANARY_{n}_TOKEN": value for n, value in enumerate(planted["environment"])}
         environment |= {f"UNDECLARED_{n}_PASSWORD": value for n, value in enumerate(planted["undeclared"])}
         environment |= {f"PROVIDER_{n}_API_KEY": value for n, value in enumerate(planted["key"])}
         scene.environment = environment
         _run_all(scene, planted)
+        scene.notices("refused")
         _refused_calls(scene, planted)
         scene.look()
+        _wrong_commands(scene, planted)
     return scene.report("secrets", {kind: list(values) for kind, values in planted.items()}, b"[redacted]")
 
 
-def run_private(root: Path, words: int = 100, seed: int = 2) -> Canaries:
-    """Have a private tool return words under a journal's key, and search for them."""
+def run_private(
+    root: Path, words: int = 100, seed: int = 2, *, control: bool = False, briefly: bool = False
+) -> Canaries:
+    """Have a private tool return words under a journal's key, and search for them. `control` as above."""
     chance = random.Random(seed)
     planted = ["".join(chance.choice(string.ascii_lowercase) for _ in range(14)) for _ in range(words)]
-    with Farm() as farm, ScriptedServer(_tell_on) as model:
-        scene = _Scene(root, farm)
+    with Farm() as farm, ScriptedServer(_tell_on) as model, Webhook() as hook:
+        scene = _Scene(root, farm, hook, control, briefly)
         scene.environment = {"MUSTER_JOURNAL_KEY": "".join(chance.choice(_LETTERS) for _ in range(43))}
         _write_private_project(scene, planted, model.base_url)
         for crew in ("told", "large", "waits"):
             scene.run(crew, "run", crew, "--id", crew)
         scene.crash("crashes")
         del scene.printed[:]  # what a run prints is its result, which is for who started it
-        scene.look(("blame", "costs"))
-        scene.printed += [b"".join(scene.printed)]
+        scene.notices("told")
+        scene.look(results=False)
     return scene.report("private content", {"word": planted}, b"muster-sealed:1:")
 
 
@@ -340,6 +416,22 @@ def _refused_calls(scene: "_Scene", planted: Mapping[str, Sequence[str]]) -> Non
             scene.run(f"refused-{number}", "run", "inputs", "--id", f"refused-{number}", "-i", "word=x", "-v")
 
 
+def _wrong_commands(scene: "_Scene", planted: Mapping[str, Sequence[str]]) -> None:
+    """Do what ends with an error or a traceback, with secrets where they may come from."""
+    secret, shaped = planted["environment"][0], planted["private-key"][0]
+    scene.look_at("runs", "show", secret)
+    scene.look_at("--debug", "run", secret)
+    scene.look_at("run", "inputs", "--id", "debug", "-i", f"word={secret}", "-i", f"wrong={secret}", "--debug")
+    scene.look_at("audit", "verify", secret)
+    scene.text("tools/wrong.py", f"import os\nraise RuntimeError(os.environ['CANARY_1_TOKEN'] + {shaped!r})\n")
+    for command in ("check", "doctor"):
+        scene.look_at("--debug", command)
+    scene.look_at("--debug", "run", "reads", "--id", "wrong-tool")
+    scene.text("config/agents.yaml", json.dumps({"reads_agent": {secret: shaped, "role": 1, "llm": secret}}))
+    for command in (("check",), ("plan", "reads"), ("run", "reads"), ("agents",)):
+        scene.look_at("--debug", *command)
+
+
 def _write_private_project(scene: "_Scene", words: Sequence[str], base_url: str) -> None:
     tools = {name: ["records"] for name in ("told", "large", "crashes")} | {"waits": ["records", "post"]}
     scene.write(tools, {"default": {"model": "openai/scripted", "base_url": base_url}})
@@ -357,6 +449,9 @@ class _Scene:
 
     root: Path
     farm: Farm
+    hook: "Webhook"
+    control: bool = False
+    briefly: bool = False
     environment: dict[str, str] = field(default_factory=dict[str, str])
     printed: list[bytes] = field(default_factory=list[bytes])
     codes: dict[str, int] = field(default_factory=dict[str, int])
@@ -387,14 +482,40 @@ class _Scene:
 
     def run(self, name: str, *arguments: str) -> int:
         """Run one command to its end."""
-        process = self.farm.start(self.root, *arguments, **self.environment)
+        process = self._start(*arguments)
         self.codes[name] = process.wait(120)
         self.printed.append(process.log.read_bytes())
         return self.codes[name]
 
+    def _start(self, *arguments: str) -> Process:
+        if self.control:
+            told = ("--project", str(self.root), *arguments)
+            return self.farm.execute(_UNPROTECTED, *told, out="log", **self.environment)
+        return self.farm.start(self.root, *arguments, out="log", **self.environment)
+
+    def notices(self, other: str) -> None:
+        """Have schedules run a crew that waits and this one, and channels told what becomes of them."""
+        self.text("config/schedules.yaml", _SCHEDULES.replace("CREW", other).replace("ADDRESS", self.hook.base_url))
+        file = self.root / "config/policy.yaml"
+        policy: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        self.text("config/policy.yaml", json.dumps(policy | {"approvals": {"notify": ["script", "hook", "broken"]}}))
+        for name in ("told-waits", "told-other"):
+            self.look_at("schedule", "run", name)
+        process, wait = self._start("serve"), threading.Event()
+        while self._noticed() < _NOTICES and process.poll() is None:
+            wait.wait(0.05)
+        process.signal(signal.SIGTERM)
+        process.wait(120)
+        self.printed.append(process.log.read_bytes())
+        self.look_at("schedule", "list", "--json")
+
+    def _noticed(self) -> int:
+        file = self.root / "notices.txt"
+        return len(self.hook.received) + (file.read_bytes().count(b'"event"') if file.exists() else 0)
+
     def crash(self, crew: str) -> None:
         """Kill a run in the middle of a call, and go on with it."""
-        process = self.farm.start(self.root, "run", crew, "--id", crew, **self.environment)
+        process = self._start("run", crew, "--id", crew)
         wait = threading.Event()
         while not (self.root / "slow.mark").exists() and process.poll() is None:
             wait.wait(0.02)
@@ -403,44 +524,82 @@ class _Scene:
         self.printed.append(process.log.read_bytes())
         self.run(f"{crew} (killed, resumed)", "runs", "resume", crew)
 
-    def look(self, without: Sequence[str] = ()) -> None:
-        """Print all that can be printed of every run."""
+    def look(self, *, results: bool = True) -> None:
+        """Print all that can be printed of every run, but not their `results` where these may be private."""
         ids = [name.partition(" ")[0] for name in self.codes]
+        if self.briefly:
+            self._look_briefly(ids, results=results)
+            return
         for run_id in ids:
-            for command in ("trace", "why", "costs", *(() if without else ("show",))):
-                self._print("runs", command, run_id)
-                self._print("runs", command, run_id, "--json")
-            if "blame" not in without:
-                task = "inputs" if run_id.startswith("refused-") else run_id
-                self._print("blame", task, "--run", run_id)
-        self._print("runs", "list", "--json")
-        if not without:
-            self._print("approvals", "list", "--json")
+            for command in ("trace", "why", "costs", *(("show",) if results else ())):
+                self.look_at("runs", command, run_id)
+                self.look_at("runs", command, run_id, "--json")
+            task = "inputs" if run_id.startswith("refused-") else run_id
+            self.look_at("blame", task, "--run", run_id)
+            self.look_at("blame", task, "--run", run_id, "--json")
+            self.look_at("audit", "report", run_id, "--json")
+            self.look_at("audit", "export", run_id)
+            self.look_at("runs", "replay", run_id)
+        self.look_at("runs", "watch", ids[0], "--json")
+        if results:  # what differs is shown as it is
+            self.look_at("runs", "diff", ids[0], ids[1])
+        for part in ("heads", "export"):
+            self.look_at(
+                "audit", part, *(["--all"] if part == "export" else []), "-o", str(self.root / f"{part}.jsonl")
+            )
+        self.look_at("runs", "list", "--json")
+        self._questions()
+        for command in ("check", "doctor", "tools", "models", "agents", "crews"):
+            self.look_at(command)
+        self.look_at("plan", ids[0], "--json")
 
-    def _print(self, *arguments: str) -> None:
-        process = self.farm.start(self.root, *arguments, **self.environment)
-        process.wait(60)
+    def _look_briefly(self, run_ids: Sequence[str], *, results: bool) -> None:
+        for run_id in run_ids:
+            for command in ("trace", "why", *(("show",) if results else ())):
+                self.look_at("runs", command, run_id, "--json")
+        self.look_at("blame", run_ids[0], "--run", run_ids[0], "--json")
+        self.look_at("audit", "export", "--all")
+        self._questions()
+
+    def _questions(self) -> None:
+        listed = self.look_at("approvals", "list", "--json")
+        self.look_at("approvals", "list")
+        for question in json.loads(listed[listed.index(b"[") :]):
+            self.look_at("approvals", "show", question["question_id"])
+            self.look_at("approvals", "show", question["question_id"], "--json")
+            self.look_at("approvals", "reject", question["question_id"], "--reason", "no", "--json")
+
+    def look_at(self, *arguments: str) -> bytes:
+        """Run a command, and keep what it prints to be searched; return it."""
+        process = self._start(*arguments)
+        process.wait(120)
         self.printed.append(process.log.read_bytes())
+        return self.printed[-1]
 
     def report(self, part: str, planted: Mapping[str, Sequence[str]], mark: bytes) -> Canaries:
         """Search everything that was written or printed."""
-        blobs = {"printed": b"\n".join(self.printed)}
+        blobs = {"printed": b"\n".join(self.printed), "webhook": b"\n".join(self.hook.received)}
+        for path in (*self.root.glob("*.jsonl"), *self.root.glob("notices.txt")):
+            blobs[path.name] = path.read_bytes()
         for folder in (".muster", "delivered"):
             for path in sorted((self.root / folder).rglob("*")):
                 if path.is_file():
                     blobs[str(path.relative_to(self.root))] = path.read_bytes()
         for path in Path(tempfile.gettempdir()).glob("muster-error-*.txt"):
             blobs[str(path)] = path.read_bytes()
-        found = [
-            f"{kind} in {place}: {canary[:60]!r}"
-            for place, content in blobs.items()
-            for kind, canaries in planted.items()
-            for canary in found_in([content], canaries)
-        ]
+        found: list[str] = []
+        kinds = {kind: set[str]() for kind in planted}
+        for place, content in blobs.items():
+            for kind, canaries in planted.items():
+                there = found_in([content], canaries)
+                kinds[kind].update(there)
+                found += [f"{kind} in {place}: {canary[:60]!r}" for canary in there]
         journal = blobs[".muster/muster.db"] + blobs.get(".muster/muster.db-wal", b"")
         whole = sum(len(content) for content in blobs.values())
         count = sum(len(canaries) for canaries in planted.values())
-        return Canaries(part, count, self.codes, whole, found, journal.count(mark))
+        counted = {kind: len(there) for kind, there in kinds.items()}
+        hidden = journal.count(mark)
+        return Canaries(part, count, self.codes, whole, found, hidden, counted, self._noticed(), self.control)
 
 
 def main() -> int:
@@ -454,10 +613,13 @@ def main() -> int:
         parts = (
             lambda: run_canaries(Path(folder, "secrets"), given.secrets, given.seed),
             lambda: run_private(Path(folder, "private"), given.words, given.seed + 1),
+            lambda: run_canaries(Path(folder, "secrets-control"), _FEW, given.seed, control=True),
+            lambda: run_private(Path(folder, "private-control"), _FEW // 2, given.seed + 1, control=True),
         )
         for part in parts:
             came = part()
-            bad += bool(came.found) or not came.redactions
+            blind = not came.notices or not (all(came.kinds.values()) if came.control else came.redactions)
+            bad += blind or (bool(came.found) and not came.control)
             told = {**vars(came), "found": len(came.found), "where": list(came.found)[:20]}
             print(json.dumps(told, ensure_ascii=False), flush=True)
     return 1 if bad else 0

@@ -81,7 +81,11 @@ def write(lab: Lab, rules: int, calls: int) -> None:
     ]
     denying = [{"decide": "deny", **kinds[number % len(kinds)]} for number in range(rules - 1)]
     order = [{"tool": "wave", "at_most": calls}, {"tool": "nod", "before": ["wave"]}]
-    policy = {"rules": [*denying, {"decide": "allow", "tools": ["wave"], "domains": ["example.com"]}], "order": order}
+    allowing = [
+        {"decide": "allow", "tools": ["wave"], "domains": ["example.com"]},
+        {"decide": "allow", "tools": ["nod"]},
+    ]
+    policy = {"rules": [*denying[:-1], *allowing], "order": order}
     lab.write(policy=json.dumps(policy))
 
 

@@ -2,14 +2,15 @@
 
     python -m benchmarks.policy [--rules 1000] [--calls 4000]
 
-The rules are mixed: a third names exact tools, a quarter patterns of names, the rest arguments, domains, agents and
-hours; one in twelve is for every tool or every agent, so that it must be looked at in every call. The calls are of
-twelve kinds: those that the first rule fits, those that a late one does, those that none does; with addresses, lists
-and long texts among the arguments; some on behalf of two others. Making the rules ready is measured apart: it happens
-once in a run. Deciding waits for nothing, so the time counts that the thread used; what passed on the clock stands
-beside it, which on a busy machine is more.
+Two policies are measured, one with the rules as they are said below and one with the same rules of which none names a
+tool, so that no look-up by the tool's name leaves any out. The rules are mixed: a third names exact tools, a quarter
+patterns of names, the rest arguments, domains, agents and hours; one in twelve is for every tool or every agent, so
+that it must be looked at in every call. The calls are of twelve kinds: those that the first rule fits, those that a
+late one does, those that none does; with addresses, lists and long texts among the arguments; some on behalf of two
+others. Making the rules ready is measured apart: it happens once in a run. Deciding waits for nothing, so the time
+counts that the thread used; what passed on the clock stands beside it, which on a busy machine is more.
 
-Prints a table and, as the last line, one JSON object; exit 1 when the median is above 0.3 ms.
+Prints a table and, as the last line, one JSON object; exit 1 when a median is above 0.3 ms.
 """
 
 import argparse
@@ -26,12 +27,14 @@ from policy.rulebook import Rulebook
 from project.spec_policy import ArgumentSpec, PolicySpec, RuleSpec
 
 MOST_MILLISECONDS = 0.3
+_NO_TOOL = "no tool"
 _NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)
 
 
-def make_policy(count: int) -> PolicySpec:
-    """Return a policy of so many rules of all kinds."""
-    return PolicySpec(rules=[_rule(number) for number in range(count)])
+def make_policy(count: int, *, of_tools: bool = True) -> PolicySpec:
+    """Return a policy of so many rules of all kinds; not `of_tools`, none of them names one."""
+    rules = [_rule(number) for number in range(count)]
+    return PolicySpec(rules=rules if of_tools else [rule.model_copy(update={"tools": []}) for rule in rules])
 
 
 def _rule(number: int) -> RuleSpec:
@@ -79,9 +82,9 @@ def make_calls() -> list[Call]:
     ]
 
 
-def measure(rules: int, calls: int) -> dict[str, float]:
+def measure(rules: int, calls: int, *, of_tools: bool = True) -> dict[str, float]:
     """Return milliseconds: to make the rules ready, and of one decision the median, the 99th percentile, the mean."""
-    policy = make_policy(rules)
+    policy = make_policy(rules, of_tools=of_tools)
     began = time.perf_counter()
     book = Rulebook(policy)
     ready = time.perf_counter() - began
@@ -109,16 +112,23 @@ def main() -> None:
     parser.add_argument("--rules", type=int, default=1000)
     parser.add_argument("--calls", type=int, default=4000)
     asked = parser.parse_args()
-    rows = {count: measure(count, asked.calls) for count in dict.fromkeys([10, 100, asked.rules])}
-    print("rules   ready ms   median ms   p99 ms   on the clock: median ms   p99 ms")
-    for count, found in rows.items():
+    rows = {str(count): measure(count, asked.calls) for count in dict.fromkeys([10, 100, asked.rules])}
+    rows[_NO_TOOL] = measure(asked.rules, asked.calls, of_tools=False)
+    print("rules    ready ms   median ms   p99 ms   on the clock: median ms   p99 ms")
+    for name, found in rows.items():
         print(
-            f"{count:>5}  {found['ready_ms']:>9.2f}  {found['median_ms']:>10.4f}  {found['p99_ms']:>7.4f}"
+            f"{name:>7}  {found['ready_ms']:>9.2f}  {found['median_ms']:>10.4f}  {found['p99_ms']:>7.4f}"
             f"  {found['clock_median_ms']:>24.4f}  {found['clock_p99_ms']:>7.4f}"
         )
-    found = {name: round(value, 4) for name, value in rows[asked.rules].items()}
-    passed = found["median_ms"] <= MOST_MILLISECONDS
-    print(json.dumps({"rules": asked.rules, **found, "target_median_ms": MOST_MILLISECONDS, "passed": passed}))
+    found, no_tool = (
+        {name: round(value, 4) for name, value in rows[which].items()} for which in (str(asked.rules), _NO_TOOL)
+    )
+    passed = max(found["median_ms"], no_tool["median_ms"]) <= MOST_MILLISECONDS
+    print(
+        json.dumps(
+            {"rules": asked.rules, **found, _NO_TOOL: no_tool, "target_median_ms": MOST_MILLISECONDS, "passed": passed}
+        )
+    )
     sys.exit(0 if passed else 1)
 
 

@@ -8,14 +8,26 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli.asking import open_editor
-from cli.output import duration, print_json, result, say, table
+from cli.output import print_json, result, say, table
+from cli.private_content import PRIVATE, at_terminal, keeps_out, question_without, runs_with_private, without_content
+from cli.questions_shown import (
+    CALL_HEAD,
+    by_whom,
+    document_of,
+    fitted,
+    list_line,
+    state_of,
+    told_state,
+    told_terms,
+    ways_to_answer,
+)
 from cli.session import Session, session
+from cli.signing import sign_change
 from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
-    from runs.governed.terms import Terms
     from runs.people.inbox import Inbox, InboxRow
-    from runs.people.questions import Question, Reply
+    from runs.people.questions import Reply
     from runs.stored.store import RunRow, RunStore
 
 app = typer.Typer(help="See what waits for a person, and answer it.", rich_markup_mode=None)
@@ -23,7 +35,6 @@ app = typer.Typer(help="See what waits for a person, and answer it.", rich_marku
 JSON = typer.Option(False, "--json", help="Print one JSON document.")
 QUESTION = typer.Argument(..., help="The question's id, or the beginning of it.")
 QUESTIONS = typer.Argument(..., help="The questions' ids, or the beginnings of them.")
-_MOST_SHOWN = 80
 _LEAST_HASH = 6
 
 
@@ -32,19 +43,22 @@ def list_questions(
     context: typer.Context,
     every: bool = typer.Option(False, "--all", help="Also what is answered, or needs no answer any more."),
     run_id: str = typer.Option("", "--run", metavar="ID", help="Only questions of this run."),
+    private: bool = PRIVATE,
     as_json: bool = JSON,
 ) -> None:
     """List what waits for a person, the oldest first."""
     rows = _listed(session(context), every, run_id)
+    hidden = _hidden(session(context), rows, private)
     if as_json:
-        print_json([_document(row) for row in rows])
+        print_json([_shown(row, hidden) for row in rows])
     elif not rows:
         say("no question was asked yet" if every else "nothing waits for a person")
     else:
         calls = any(row.question.terms is not None for row in rows)
-        about = _CALL_HEAD if calls else ()
+        about = CALL_HEAD if calls else ()
         head = ("ID", "RUN", "TASK", "KIND", *about, "AGE", *(["STATE"] if every else []), "QUESTION")
-        result(table(head, [_line(row, every, calls) for row in rows]))
+        shown = [without_content(row) if row.run_id in hidden else row for row in rows]
+        result(table(head, [list_line(row, every, calls) for row in shown]))
 
 
 def _listed(here: Session, every: bool, run_id: str) -> "list[InboxRow]":
@@ -60,161 +74,49 @@ def _listed(here: Session, every: bool, run_id: str) -> "list[InboxRow]":
     return inbox.all(only) if every else inbox.open(only)
 
 
-def _gist(question: "Question") -> str:
-    """Tell in a line what is wanted: of a task what is to be done, since all of them are asked for "your answer"."""
-    first = question.text.strip().partition("\n")[0]
-    return first if question.kind == "task" and question.prompt.startswith("your answer") and first else question.prompt
+def _hidden(here: Session, rows: "list[InboxRow]", asked: bool) -> set[str]:
+    """Return the runs of these questions whose content is not printed here: they have read private content."""
+    found = _open_if_any(here)
+    if asked or found is None or not rows or at_terminal():
+        return set()
+    return runs_with_private(found[0].database, {row.run_id for row in rows})
 
 
-_CALL_HEAD = ("TOOL", "AGENT", "RULE", "EXPIRES", "HAS READ")
-
-
-def _line(row: "InboxRow", every: bool, calls: bool) -> tuple[str, ...]:
-    age = duration(max(0.0, time.time() - row.asked_at))
-    prompt = " ".join(_gist(row.question).split())
-    short = prompt if len(prompt) <= _MOST_SHOWN else f"{prompt[: _MOST_SHOWN - 1]}…"
-    about = _about_call(row) if calls else ()
-    head = (row.question_id, row.run_id, row.question.task, row.question.kind, *about, age)
-    return (*head, *([_state(row)] if every else []), short)
-
-
-def _about_call(row: "InboxRow") -> tuple[str, ...]:
-    """Tell of a call what it is, who makes it, which rule asks, until when, and what was read before."""
-    terms = row.question.terms
-    if terms is None:
-        return ("–",) * len(_CALL_HEAD)
-    read = ", ".join(what for what, steps in (("untrusted", terms.untrusted), ("private", terms.private)) if steps)
-    until = _expires(terms) if row.state == "open" else "–"
-    return terms.call["tool"], terms.call.get("agent", "?"), terms.rule or "–", until, read or "–"
-
-
-def _expires(terms: "Terms") -> str:
-    left = terms.expires_at - time.time()
-    return f"in {duration(left)}" if left > 0 else "expired"
-
-
-def _state(row: "InboxRow") -> str:
-    return "rejected" if row.answer is not None and row.answer.rejected else row.state
-
-
-def _document(row: "InboxRow") -> dict[str, Any]:
-    from runs.told.report import instant
-
-    answer = row.answer
-    return {
-        "question_id": row.question_id,
-        "run_id": row.run_id,
-        "task": row.question.task,
-        "kind": row.question.kind,
-        "state": _state(row),
-        "prompt": row.question.prompt,
-        "choices": list(row.question.choices),
-        "asked_at": instant(row.asked_at),
-        "answer": answer.said if answer is not None else None,
-        "reason": answer.reason or None if answer is not None else None,
-        "answered_by": answer.by if answer is not None else None,
-        "answered_at": instant(answer.at) if answer is not None else None,
-        **({"call": _call(row, row.question.terms)} if row.question.terms is not None else {}),
-    }
-
-
-def _call(row: "InboxRow", terms: "Terms") -> dict[str, Any]:
-    from runs.told.report import instant
-
-    voices = row.answer.voices if row.answer is not None else terms.voices
-    keys = ("tool", "effect", "agent", "chain", "step", "arguments")
-    return {
-        **{key: terms.call.get(key) for key in keys},
-        "rule": terms.rule,
-        "binding": terms.binding,
-        "unchanged": row.question.is_whole,
-        "expires_at": instant(terms.expires_at),
-        "approvers": terms.approval.approvers,
-        "four_eyes": terms.approval.four_eyes,
-        "voices": [{"by": voice.by, "at": instant(voice.at)} for voice in voices],
-        "untrusted": list(terms.untrusted),
-        "private": list(terms.private),
-    }
+def _shown(row: "InboxRow", hidden: set[str]) -> dict[str, Any]:
+    document = document_of(row)
+    return question_without(document) if row.run_id in hidden else document
 
 
 @app.command()
-def show(context: typer.Context, question_id: str = QUESTION, as_json: bool = JSON) -> None:
+def show(context: typer.Context, question_id: str = QUESTION, private: bool = PRIVATE, as_json: bool = JSON) -> None:
     """Show a question whole: what is asked, about what, and how to answer."""
     from runs.people.questions import manner_of
 
-    _, inbox = _open(session(context), question_id)
+    store, inbox = _open(session(context), question_id)
     row = inbox.find(question_id)
-    question = row.question
+    hidden = keeps_out(store.database, row.run_id, private)
+    question = without_content(row).question if hidden else row.question
     manner = manner_of(question.kind, question.choices)
     if as_json:
         means = {"approve": manner.approve or None, "answer": manner.answer or None, "reject": manner.reject or None}
-        print_json({**_document(row), "text": question.text, "editable": question.editable or None, "means": means})
+        document = {**document_of(row), "text": question.text, "editable": question.editable or None, "means": means}
+        print_json(question_without(document) if hidden else document)
         return
     lines = [
         f"question  {row.question_id} ({question.kind})",
         f"run       {row.run_id}",
         f"task      {question.task}",
-        f"state     {_told_state(row)}",
+        f"state     {told_state(without_content(row) if hidden else row)}",
         f"asked     {question.prompt}",
         *([f"choices   {', '.join(question.choices)}"] if question.choices else []),
-        *(_told_terms(row, question.terms) if question.terms is not None else []),
+        *(told_terms(row, question.terms) if question.terms is not None else []),
     ]
-    parts = ["\n".join(lines), question.text]
+    parts = ["\n".join(lines), fitted(question.text, sys.stdout)]
     if question.editable:
         parts.append(f"to edit\n\n{question.editable.rstrip()}")
     if row.state == "open":
-        parts.append("\n".join(_ways(row)))
+        parts.append("\n".join(ways_to_answer(row)))
     result("\n\n".join(part for part in parts if part))
-
-
-def _told_terms(row: "InboxRow", terms: "Terms") -> list[str]:
-    """Tell of a question about a call until when it may be answered, by whom, and what exactly is approved."""
-    from runs.governed.terms import who_may
-    from runs.told.report import instant
-
-    approved = [voice.by for voice in terms.voices]
-    changed = "what is stored of this call was changed after it was asked about: it can't be approved"
-    return [
-        *([f"CHANGED   {changed}"] if not row.question.is_whole else []),
-        f"answers   {who_may(terms.approval)}",
-        *([f"approved  by {', '.join(approved)}: {len(approved)} of {terms.needed}"] if approved else []),
-        *([f"expires   {instant(terms.expires_at)}, {_expires(terms)}"] if row.state == "open" else []),
-        f"hash      {terms.binding}",
-    ]
-
-
-def _told_state(row: "InboxRow") -> str:
-    if row.answer is None:
-        return row.state if row.state == "open" else "void: nobody needs to answer it any more"
-    said = row.answer.reason or row.answer.said or "accepted"
-    return f"{_state(row)} {_by_whom(row)}: {said}"
-
-
-def _by_whom(row: "InboxRow") -> str:
-    from runs.told.report import instant
-
-    assert row.answer is not None
-    return f"by {row.answer.by} at {instant(row.answer.at)}"
-
-
-def _ways(row: "InboxRow") -> list[str]:
-    """Tell how the question is answered."""
-    from runs.people.questions import manner_of
-
-    choices = row.question.choices
-    manner = manner_of(row.question.kind, choices)
-    base = f"muster approvals approve {row.question_id}"
-    lines: list[str] = []
-    if manner.approve:
-        lines.append(f"{base}: {manner.approve}")
-    if manner.answer and choices:
-        lines.append(f"{base} --answer CHOICE: {manner.answer}")
-    elif manner.answer:
-        editor = ", or --edit" if row.question.editable else ""
-        lines.append(f"{base} --answer TEXT, or --file FILE{editor}: {manner.answer}")
-    if manner.reject:
-        lines.append(f"muster approvals reject {row.question_id} --reason TEXT: {manner.reject}")
-    return lines
 
 
 @app.command()
@@ -311,7 +213,7 @@ def _find_open(store: "RunStore", inbox: "Inbox", question_id: str) -> "InboxRow
 
 
 def _too_late(row: "InboxRow") -> AppError:
-    what = f"question {row.question_id} was answered already, {_by_whom(row)}"
+    what = f"question {row.question_id} was answered already, {by_whom(row)}"
     return AppError(what, fix=f"the first answer stands; `muster approvals show {row.question_id}` tells it")
 
 
@@ -335,11 +237,10 @@ def _answer(
 ) -> dict[str, Any]:
     """Note the answer, queue the run when it waits, say what happens next; return it all as JSON."""
     from runs.people.inbox import queue_answered
-    from runs.people.origin import person_here, started_by
+    from runs.people.origin import person_here
 
     terms = row.question.terms
-    by = started_by() if terms is None else person_here()
-    taken = inbox.answer(row.question_id, reply, by, terms.binding if terms is not None else "")
+    taken = inbox.answer(row.question_id, reply, person_here(), terms.binding if terms is not None else "")
     row = inbox.find(row.question_id)
     if not taken:
         if row.answer is None:
@@ -347,15 +248,16 @@ def _answer(
         raise _too_late(row)
     answered = row.answer is not None
     if answered:
+        sign_change(here, store.database, row.run_id)  # before it is queued: it goes on at once then
         queue_answered(store, row.run_id, time.time())
     run = store.find(row.run_id)
     state = _state_now(here, run) if run is not None else "deleted"
     if not as_json:
-        said = "approved" if terms is not None and not reply.rejected else _state(row)
+        said = "approved" if terms is not None and not reply.rejected else state_of(row)
         result(f"{said if answered else 'approved by one'} {row.question_id}: {_of_run(row)}")
         if not here.quiet:
             say(_next(row.run_id, state) if answered else _second(row))
-    return {**_document(row), "run_status": state}
+    return {**_shown(row, _hidden(here, [row], False)), "run_status": state}
 
 
 def _of_run(row: "InboxRow") -> str:

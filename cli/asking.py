@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.output import say, write
+from cli.questions_shown import fitted
 from project.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def ask_at_terminal(question: "Question") -> str:
     """
     if (elsewhere := _from_elsewhere(question)) is not None:  # it had to wait for the question before it
         return elsewhere
-    say(f"\n{question.text}\n")
+    say(f"\n{fitted(question.text, sys.stderr)}\n")
     try:
         return _ask_about_call(question) if question.terms is not None else _ask(question)
     except _Ended as ended:

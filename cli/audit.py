@@ -24,6 +24,7 @@ app = typer.Typer(help="Show and prove what runs did.", rich_markup_mode=None, n
 
 _KEY_BYTES = 32
 _MOST_SHOWN = 200
+_FINDING_HEAD = ("RUN", "LANE", "STEP", "WHAT")
 FILE = typer.Option("", "-o", "--output", metavar="FILE", help="Write to this file instead of stdout.")
 
 
@@ -76,22 +77,51 @@ def verify(
     raise typer.Exit(1 if found.problems else 0)
 
 
+@app.command("accept")
+def accept(
+    context: typer.Context,
+    run_id: str = RUN,
+    reason: str = typer.Option(..., "--reason", metavar="TEXT", help="Why; `verify` and `report` tell it ever after."),
+    as_json: bool = JSON,
+) -> None:
+    """Answer for what `verify` finds of a run, in your name: it is a note then. Later changes are found as before."""
+    from runs.audit.accepting import accept as accept_findings
+    from runs.audit.heads import audit_keys
+    from runs.people.origin import started_by
+    from runs.stored.store import find_run
+
+    here = session(context)
+    if not reason.strip():
+        raise UsageError("--reason is empty", fix="say why what was found is no tampering")
+    store, folder = _open_store(here)
+    row = find_run(store, run_id)
+    by = started_by()
+    found = accept_findings(store.database, folder, audit_keys(here.settings()), row.run_id, by=by, why=reason)
+    if as_json:
+        print_json({"run_id": row.run_id, "by": by, "reason": reason, "accepted": [asdict(one) for one in found]})
+        return
+    result(table(_FINDING_HEAD, [_finding(finding) for finding in found]))
+    say(f"accepted by {by}, and signed: `muster audit verify` and `report` tell it")
+
+
 @app.command("report")
 def report(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
     """Say who is answerable for a run: who started it, and for each call with an effect by whom, by which rule."""
     from runs.audit.chain import read_snapshots
     from runs.audit.export import answerable
+    from runs.audit.heads import stored_heads
     from runs.stored.store import find_run
 
     store, folder = _open_store(session(context))
     row = find_run(store, run_id)
     (snapshot,) = read_snapshots(store.database, [row.run_id])
-    found = answerable(snapshot, folder / row.run_id)
+    heads = [head for head in stored_heads(store.database, row.run_id) if head.run_created_at == row.created_at]
+    found = answerable(snapshot, folder / row.run_id, heads)
     if as_json:
         print_json(found)
         return
     result("\n".join(_told_report(found)))
-    say(f"hint: `muster blame {row.run_id}` tells which sentence of the result rests on which source")
+    say(f"hint: `muster blame TASK --run {row.run_id}` tells which sentence of the result rests on which source")
 
 
 @app.command("new-key")
@@ -168,8 +198,7 @@ def _tell(found: "Verified") -> None:
     problems = found.problems
     told = problems + [finding for finding in found.findings if not finding.problem]
     if told:
-        head = ("RUN", "LANE", "STEP", "WHAT")
-        result(table(head, [_finding(finding) for finding in told[:_MOST_SHOWN]]))
+        result(table(_FINDING_HEAD, [_finding(finding) for finding in told[:_MOST_SHOWN]]))
     if len(told) > _MOST_SHOWN:
         say(f"and {len(told) - _MOST_SHOWN} more; --json shows all")
     covered = f"{found.runs} runs, {found.steps} steps, {found.deleted} deleted runs"
@@ -199,6 +228,9 @@ def _told_report(found: dict[str, Any]) -> list[str]:
     if found["answers"]:
         rows = [_answer(answer) for answer in found["answers"]]
         lines += ["", table(("QUESTION", "STEP", "STATE", "BY", "AT"), rows)]
+    if found["changes"]:
+        rows = [(change["at"], change["told"]) for change in found["changes"]]
+        lines += ["", table(("AT", "CHANGED FROM OUTSIDE"), rows)]
     return lines
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from cli.output import print_json, result, say
+from cli.private_content import PRIVATE, keeps_out, line_without
 from cli.runs import JSON, find_in_journal
 from cli.session import Session, session
 from project.errors import AppError, UsageError
@@ -47,6 +48,7 @@ def blame(
     run_id: str = typer.Option(
         "", "--run", help="The run that is asked about; FILE may then be a task's name, or `result`."
     ),
+    private: bool = PRIVATE,
     as_json: bool = JSON,
 ) -> None:
     """Name, for each line of a file that a run wrote, the agent, task, tool call and source behind it."""
@@ -67,6 +69,8 @@ def blame(
     steps = read_steps(written.reader, written.row.run_id, written.folder)
     plan = written.row.read_plan()
     entries = blame_lines(plan, steps, results, written.task, text, target.first, target.last)
+    if keeps_out(written.reader.database, written.row.run_id, private):
+        entries = [line_without(entry) for entry in entries]
     if as_json:
         print_json(entries)
         return

@@ -7,7 +7,8 @@ import typer
 
 from cli.output import print_json, say
 from cli.runs import JSON, RUN, open_store
-from cli.session import session
+from cli.session import Session, session
+from cli.signing import sign_change
 from project.errors import AppError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def pause(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> No
     want = _Want(
         "pause", "paused", ("queued", "waiting", "interrupted"), "will pause when the calls under way have ended"
     )
-    _operate(store, folder, run_id, want, as_json)
+    _sign(session(context), store, _operate(store, folder, run_id, want, as_json), want)
 
 
 def cancel(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> None:
@@ -36,7 +37,9 @@ def cancel(context: typer.Context, run_id: str = RUN, as_json: bool = JSON) -> N
     store, folder = open_store(session(context))
     still = ("queued", "waiting", "interrupted", "failed", "stopped", "paused")
     want = _Want("cancel", "cancelled", still, "will be cancelled as soon as its process sees it")
-    Inbox(store.database).void(_operate(store, folder, run_id, want, as_json))
+    found = _operate(store, folder, run_id, want, as_json)
+    Inbox(store.database).void(found)
+    _sign(session(context), store, found, want)
 
 
 class _Want:
@@ -44,6 +47,15 @@ class _Want:
 
     def __init__(self, verb: str, state: str, still: tuple[str, ...], otherwise: str) -> None:
         self.verb, self.state, self.still, self.otherwise = verb, state, still, otherwise
+
+
+def _sign(here: Session, store: "RunStore", run_id: str, want: _Want) -> None:
+    """Sign who wanted it, and the run as it stands then: a process that had it knows only that somebody did."""
+    from runs.people.origin import started_by
+
+    row = store.find(run_id)
+    if row is not None and row.state == want.state:
+        sign_change(here, store.database, run_id, {"edit": want.verb, "by": started_by()})
 
 
 def _operate(store: "RunStore", folder: "Path", run_id: str, want: _Want, as_json: bool) -> str:

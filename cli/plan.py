@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cli.check import plain_files
 from cli.output import print_json, result, say, table
+from cli.plan_governed import tell_ceilings, tell_gates, tell_unpriced
 from cli.run import gather_inputs
 from cli.session import Session, session
 
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from crews.planned import CrewPlan, Member, Plan, PlannedTask
     from project.load import Project
     from project.spec import FallbackSpec, InputSpec
-    from project.spec_policy import Effect, ExampleSpec, Ruling
 
 
 def plan(
@@ -32,8 +33,18 @@ def plan(
         print_json({**resolved.model_dump(mode="json"), "missing_inputs": missing})
         return
     result(_tell(project, resolved))
+    for note in _open_ended(here, project, resolved) if not here.quiet else ():
+        say(f"note: {note}")
     for name in missing:
         say(f"input {name!r} must be given: -i {name}=...")
+
+
+def _open_ended(here: Session, project: "Project", resolved: "Plan") -> list[str]:
+    """Tell of the models of the crew whose answers a ceiling ends, since models.yaml does not say how long they are."""
+    from crews.open_ended import open_ended
+
+    found = open_ended(project, here.settings().environment)
+    return [note for name, note in found.items() if name in resolved.models]
 
 
 def _resolve(here: Session, project: "Project", crew: str, given: Any, model: str) -> "tuple[Plan, list[str]]":
@@ -62,8 +73,7 @@ def _tell(project: "Project", resolved: "Plan") -> str:
     for name, spec in crew_inputs(project, resolved.crew).items():
         default = "required" if spec.default is None else f"default {spec.default}"
         lines.append(f"  input {name} ({spec.type}, {default})  {spec.description}".rstrip())
-    ceilings = resolved.budget.model_dump(exclude_none=True)
-    lines.append("  ceilings " + (", ".join(f"{key} {value}" for key, value in ceilings.items()) or "none"))
+    lines += tell_ceilings(resolved)
     if resolved.deadline_seconds is not None:
         lines.append(f"  deadline {resolved.deadline_seconds:g} s after the first start")
     lines += _queue(resolved)
@@ -72,67 +82,10 @@ def _tell(project: "Project", resolved: "Plan") -> str:
         lines.append(f"  model {name}: {spec.model} ({reason})")
         if spec.fallback:
             lines.append(f"  model {name}, when it fails: {', '.join(spec.fallback)}")
-    lines += _gates(project, resolved)
+    lines += tell_unpriced(resolved)
+    lines += tell_gates(project, resolved)
+    lines += [f"  {note}" for note in plain_files(project, resolved.crew)]
     return "\n".join([*lines, "", *_work(resolved, resolved)])
-
-
-def _gates(project: "Project", resolved: "Plan") -> list[str]:
-    """Tell which calls a person is asked about, which are denied, and which rules depend on the call itself."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for crew, agent, tool in sorted(_callers(resolved)):
-        told = _gate(project, crew, agent, tool)
-        who = found.setdefault((tool, told), []) if told else []
-        who += [agent] if agent not in who else []
-    return [f"  {tool} by {', '.join(who)}: {told}" for (tool, told), who in found.items()]
-
-
-def _callers(resolved: "Plan") -> set[tuple[str, str, str]]:
-    """Return which agent may call which tool in which crew."""
-    scopes = [resolved, *resolved.crews.values()]
-    by_task = {
-        (scope.crew, task.agent_name, use.name) for scope in scopes for task in scope.tasks for use in task.tools
-    }
-    return by_task | {
-        (scope.crew, name, use.name)
-        for scope in scopes
-        for name in scope.workers
-        for use in scope.members[name].agent.tools
-    }
-
-
-def _gate(project: "Project", crew: str, agent: str, tool: str) -> str:
-    """Tell what is decided about calls of a tool; "" where all of them are allowed."""
-    from cli.policy import setting_of
-    from policy.examples import example_call
-    from policy.rulebook import Rulebook
-    from project.spec_policy import ExampleSpec
-
-    example = ExampleSpec(tool=tool, expect="ask", agent=agent, crew=crew)
-    setting = setting_of(project, example)
-    verdict = Rulebook(project.policy).verdict(example_call(example, setting))
-    unless = [name for name, decide in _conditional(project, example, setting.effect) if decide != verdict.decide]
-    if verdict.decide == "allow" and not unless:
-        return ""
-    words = {"ask": "a person is asked", "deny": "denied", "allow": "allowed"}
-    but = f", unless one of these rules fits: {', '.join(unless)}" if unless else ""
-    return f"{words[verdict.decide]} ({verdict.rule}){but}"
-
-
-def _conditional(project: "Project", example: "ExampleSpec", effect: "Effect") -> list[tuple[str, "Ruling"]]:
-    """Return the rules about a tool that depend on the single call, above the first that does not: name, ruling."""
-    from policy.matching import make_ready, named
-
-    found: list[tuple[str, Ruling]] = []
-    for number, spec in enumerate(project.policy.rules, 1):
-        rule = make_ready(spec, number)
-        there = rule.tools(example.tool) and rule.agents(example.agent) and named(spec.crews)(example.crew)
-        if not there or (spec.effects and effect not in spec.effects):
-            continue
-        by_call = (spec.arguments, spec.paths, spec.domains, spec.methods, spec.hours)
-        if not any(by_call) and spec.confidence_below is None and spec.tainted is None:
-            break
-        found.append((rule.name, spec.decide))
-    return found
 
 
 def _queue(resolved: "Plan") -> list[str]:

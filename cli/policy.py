@@ -11,11 +11,13 @@ from cli.session import session
 from project.errors import AppError, UsageError
 
 if TYPE_CHECKING:
+    from agents.crewai_declared import Declared
     from policy.decide import Verdict
     from policy.examples import Setting, Tried
     from policy.rulebook import Account
+    from project.declaration import ToolDeclaration
     from project.load import Project
-    from project.spec_policy import ApprovalSpec, ExampleSpec
+    from project.spec_policy import ApprovalSpec, ExampleSpec, ToolPolicySpec
 
 app = typer.Typer(help="Try the rules of policy.yaml, and see which one decides.", rich_markup_mode=None)
 
@@ -69,11 +71,13 @@ def explain(
     from project.spec_policy import ExampleSpec
 
     project = session(context).load()
-    _check_names(project, tool, [*([agent] if agent else []), *delegated_by], effect)
+    _check_names(project, tool, [*([agent] if agent else []), *delegated_by], crew, effect)
+    given = _read_arguments(arguments)
+    _check_arguments(project, tool, given)
     example = ExampleSpec(
         tool=tool,
         expect="allow",
-        arguments=_read_arguments(arguments),
+        arguments=given,
         agent=agent,
         crew=crew,
         effect=effect or None,  # type: ignore[arg-type]  # checked in `_check_names`
@@ -85,27 +89,47 @@ def explain(
     )
     setting = setting_of(project, example)
     verdict, accounts = Rulebook(project.policy).explain(example_call(example, setting))
+    shown_effect, besides = example.effect or setting.effect, _besides(project, tool)
     if as_json:
-        print_json(_explained_document(tool, example.effect or setting.effect, verdict, accounts))
+        print_json(_explained_document(tool, shown_effect, verdict, accounts) | {"besides": besides})
     else:
-        result(_explained(tool, example.effect or setting.effect, verdict, accounts))
+        result(_explained(tool, shown_effect, verdict, accounts, besides))
 
 
 def setting_of(project: "Project", example: "ExampleSpec") -> "Setting":
     """Return what the project says of a call: what the tool does, and how much the agent may do by itself."""
     from agents.crewai_declared import DECLARED, UNDECLARED
     from policy.examples import Setting
+    from tools.registry import is_builtin
 
     declared = project.tools.get(example.tool) or DECLARED.get(example.tool, UNDECLARED)
     said = project.policy.tools.get(example.tool)
     effect: Any = (said.effect if said else None) or declared.effect
     spec = project.agents.get(example.agent)
     folder = project.root / ".muster" / "runs" / "example" / "files"
-    base = None if example.tool in project.tools else str(project.root)  # CrewAI's know nothing of the run's folder
-    return Setting(effect, spec.autonomy if spec else None, folder, base)
+    own = project.tools.get(example.tool)
+    base = None if own is not None and (own.knows_run or is_builtin(own.name)) else str(project.root)
+    private = declared.private if said is None or said.private is None else said.private
+    afar = _is_afar(example.tool, declared, said)
+    autonomy, clearance = (spec.autonomy, spec.clearance) if spec else (None, "private")
+    return Setting(effect, autonomy, folder, base, afar, clearance, private)
 
 
-def _check_names(project: "Project", tool: str, agents: list[str], effect: str) -> None:
+def _is_afar(name: str, declared: "ToolDeclaration | Declared", said: "ToolPolicySpec | None") -> bool:
+    """Say whether a tool that reads asks something outside of this machine, as far as is known of it."""
+    from agents.crewai_declared import Declared
+    from tools.registry import is_builtin
+
+    if (said is not None and said.domains == []) or is_builtin(name):
+        return False
+    if isinstance(declared, Declared):
+        return declared.afar
+    returns = (said.returns if said else None) or declared.returns
+    private = declared.private if said is None or said.private is None else said.private
+    return returns == "untrusted" and not private
+
+
+def _check_names(project: "Project", tool: str, agents: list[str], crew: str, effect: str) -> None:
     from project.hints import suggest
 
     known = [*project.tools, *project.policy.tools, *sorted(project.crewai_tools)]
@@ -119,6 +143,34 @@ def _check_names(project: "Project", tool: str, agents: list[str], effect: str) 
         if agent not in project.agents:
             fix = suggest(agent, list(project.agents), "the agents are")
             raise AppError(f"unknown agent {agent!r}", fix=fix, exit_code=3)
+    if crew and crew not in project.crews:
+        raise AppError(f"unknown crew {crew!r}", fix=suggest(crew, list(project.crews), "the crews are"), exit_code=3)
+
+
+def _check_arguments(project: "Project", tool: str, given: dict[str, Any]) -> None:
+    """Refuse arguments that the tool does not take: a call with them is refused before a rule is asked."""
+    from project.hints import suggest
+
+    if (declared := project.tools.get(tool)) is None:
+        return
+    for name in given:
+        if name not in declared.parameters:
+            fix = suggest(name, declared.parameters, f"`{tool}` takes", f"`{tool}` takes no arguments")
+            raise AppError(f"the tool {tool!r} has no argument {name!r}", fix=fix, exit_code=3)
+
+
+def _besides(project: "Project", tool: str) -> list[str]:
+    """Tell what else a call of the tool must keep to, which no rule decides: order, rate, domains."""
+    from cli.plan_governed import limits_of
+    from project.network_notes import PAGES
+
+    told = limits_of(project, tool)
+    said = project.policy.tools.get(tool)
+    if said is not None and said.domains is not None:
+        told.append(f"{tool} connects only to {', '.join(said.domains) or 'nothing'}")
+    elif tool == PAGES:
+        told.append(f"{tool} connects to nothing, until `domains:` under `tools:` of policy.yaml say what it may")
+    return told
 
 
 def _read_arguments(pairs: list[str]) -> dict[str, Any]:
@@ -179,13 +231,14 @@ def _tried_document(one: "Tried") -> dict[str, Any]:
     }
 
 
-def _explained(tool: str, effect: str, verdict: "Verdict", accounts: "list[Account]") -> str:
+def _explained(tool: str, effect: str, verdict: "Verdict", accounts: "list[Account]", besides: list[str]) -> str:
     lines = [
         f"tool     {tool} ({effect})",
         f"decided  {verdict.decide}",
         f"rule     {verdict.rule}",
         f"why      {verdict.reason}",
         *([f"asked    {_who(verdict.approval)}"] if verdict.decide == "ask" else []),
+        *(f"besides  {line}" for line in besides),
     ]
     parts = ["\n".join(lines)]
     for account in accounts:

@@ -50,6 +50,7 @@ def rollback(
 
 
 def _roll_back(here: Session, run_id: str, to: str, force: bool, as_json: bool) -> int:
+    from runs.audit.heads import ROLLBACK_BEGUN
     from runs.people.origin import started_by
     from runs.repair.rollback import find_undos, roll_back
 
@@ -62,6 +63,8 @@ def _roll_back(here: Session, run_id: str, to: str, force: bool, as_json: bool) 
             by = started_by()
             # First of all: what is taken back must not be gone on with as if it were done.
             _set(runner, row, f"being rolled back by {by}")
+            if runner.audit is not None:
+                runner.audit.append(row.run_id, note={"edit": ROLLBACK_BEGUN, "by": by, "to": to})
             source = runner.source()
             folder, project = runner.folder(run_id), _project(here, row)
             undos = find_undos(source, row, folder, project, to)

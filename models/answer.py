@@ -55,14 +55,26 @@ class Answer:
 
 
 class ModelError(Exception):
-    """A model call that failed. `retryable`: another attempt may do better; `retry_after` in seconds, where told."""
+    """A model call that failed. `retryable`: another attempt may do better; `retry_after` in seconds, where told.
 
-    def __init__(self, kind: ErrorKind, message: str, *, retry_after: float | None = None, fix: str = "") -> None:
+    `unsent` is True only where it is certain that nothing of the request has left this machine.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        fix: str = "",
+        unsent: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind: ErrorKind = kind
         self.retryable = kind in RETRYABLE
         self.retry_after = retry_after
         self.fix = fix
+        self.unsent = unsent
 
 
 def estimate_tokens(text: str) -> int:

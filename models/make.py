@@ -16,6 +16,7 @@ from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
 from models.answer import Answer, ErrorKind, ModelError, ToolCall, Usage, estimate_tokens
+from models.answer_types import build_answer_types
 from models.keys import key_variable
 from project.errors import AppError
 from project.secrets import Redactor
@@ -53,6 +54,19 @@ _recorder = contextvars.ContextVar[list[_Recorded] | None]("muster_model_recorde
 _deadline = contextvars.ContextVar[float | None]("muster_model_deadline", default=None)
 
 
+@dataclass
+class _Attempt:
+    """What our transport saw of an attempt."""
+
+    refused: bool = False
+    """A connection could not be made, so that nothing of a request was sent."""
+    sent: bool = False
+    """Something was sent, or nobody can tell."""
+
+
+_attempt = contextvars.ContextVar[_Attempt | None]("muster_model_attempt", default=None)
+
+
 @dataclass(frozen=True)
 class Model:
     """A provider, ready to be asked from any thread. `name` is the name in models.yaml, `spec` what stands there."""
@@ -65,19 +79,26 @@ class Model:
     """Whether the provider's own transport ends an exchange in time."""
 
     def ask(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], timeout_seconds: float
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        timeout_seconds: float,
+        most_tokens: int | None = None,
     ) -> Answer:
         """Make one attempt, given up after `timeout_seconds`. Messages and tools in OpenAI's chat form.
+
+        `most_tokens` is how long the answer may be, for a model whose spec does not say.
 
         Raises: ModelError, classified.
         """
         recorded: list[_Recorded] = []
-        llm = self.provider.model_copy()
-        with _noting(recorded, time.monotonic() + timeout_seconds):
+        limit = {} if most_tokens is None else {_limit_name(self.spec, self.provider): most_tokens}
+        llm = self.provider.model_copy(update=limit)
+        with _noting(recorded, time.monotonic() + timeout_seconds) as attempt:
             try:
                 raw = self._ask_in_time(llm, messages, tools, timeout_seconds)
             except Exception as error:
-                raise _classify(error, self, timeout_seconds) from error
+                raise _classify(error, self, timeout_seconds, attempt) from error
         return _answer(raw, recorded, messages)
 
     def _ask_in_time(
@@ -123,13 +144,15 @@ def is_guarded_call() -> bool:
 
 
 @contextmanager
-def _noting(recorded: list[_Recorded], deadline: float) -> Generator[None]:
-    tokens = _recorder.set(recorded), _deadline.set(deadline)
+def _noting(recorded: list[_Recorded], deadline: float) -> Generator[_Attempt]:
+    attempt = _Attempt()
+    tokens = _recorder.set(recorded), _deadline.set(deadline), _attempt.set(attempt)
     try:
-        yield
+        yield attempt
     finally:
         _recorder.reset(tokens[0])
         _deadline.reset(tokens[1])
+        _attempt.reset(tokens[2])
 
 
 def _call(llm: BaseLLM) -> Callable[..., Any]:
@@ -166,9 +189,21 @@ def make_model(name: str, spec: ModelSpec, environ: Mapping[str, str]) -> Model:
     else:
         arguments["model"] = spec.model
     provider = _build(name, spec, prefix, arguments)
+    if spec.max_tokens is not None and (limit_name := _limit_name(spec, provider)) != "max_tokens":
+        provider = provider.model_copy(update={"max_tokens": None, limit_name: spec.max_tokens})
     keeps_deadlines = _harden(provider, spec)
     window = spec.context_window or int(provider.get_context_window_size())
     return Model(name, spec, provider, window, keeps_deadlines)
+
+
+def _limit_name(spec: ModelSpec, provider: BaseLLM) -> str:
+    """Return the field of CrewAI's provider that holds the most output tokens of an answer and is really sent."""
+    prefix = spec.model.partition("/")[0]
+    if prefix in ("gemini", "google"):
+        return "max_output_tokens"
+    host = str(getattr(getattr(getattr(provider, "_client", None), "base_url", None), "host", ""))
+    # OpenAI's own reasoning models refuse `max_tokens`; servers like it may not know the other name.
+    return "max_completion_tokens" if host.endswith("api.openai.com") else "max_tokens"
 
 
 _LOCAL = frozenset({"ollama", "ollama_chat", "hosted_vllm", "gemini", "google"})
@@ -208,6 +243,7 @@ def _harden(provider: BaseLLM, spec: ModelSpec) -> bool:
         http = httpx.Client(transport=_DeadlineTransport(), timeout=spec.timeout_seconds)
         client = client.with_options(http_client=http, max_retries=0, timeout=spec.timeout_seconds)
         _ = client.chat.completions  # imports a second's worth of modules, which no call's time should pay for
+        build_answer_types()
         provider._client = client  # type: ignore[attr-defined]
         return True
     return False
@@ -238,8 +274,25 @@ def _recording(kind: type[BaseLLM]) -> type[BaseLLM]:
                 "call": kind.call,
                 "__module__": __name__,
             }
+            if any(base.__name__ == "OpenAICompletion" for base in kind.__mro__):
+                body["_handle_completion"] = _unlooked(kind)
             _classes[kind] = type(f"Recording{kind.__name__}", (kind,), body)
         return _classes[kind]
+
+
+def _unlooked(kind: Any) -> Callable[..., Any]:
+    """Have OpenAI's SDK send messages and tools as they are; it would look through all their parts for its own types.
+
+    What is sent is the same.
+    """
+
+    def handle(self: BaseLLM, params: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        parts = {name: params[name] for name in ("messages", "tools") if name in params}
+        rest = {name: value for name, value in params.items() if name not in parts}
+        whole: dict[str, Any] = {**parts, **(params.get("extra_body") or {})}
+        return kind._handle_completion(self, {**rest, "messages": [], "extra_body": whole}, *args, **kwargs)
+
+    return handle
 
 
 class _DeadlineTransport(httpx.BaseTransport):
@@ -256,7 +309,8 @@ class _DeadlineTransport(httpx.BaseTransport):
             return self._inner.handle_request(request)
         left = max(_MARGIN_SECONDS, deadline - time.monotonic())
         request.extensions["timeout"] = {"connect": min(left, 30.0), "read": left, "write": left, "pool": left}
-        response = self._inner.handle_request(request)
+        with _watching():
+            response = self._inner.handle_request(request)
         stream = cast(httpx.SyncByteStream, response.stream)
         return httpx.Response(
             response.status_code,
@@ -267,6 +321,25 @@ class _DeadlineTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         self._inner.close()
+
+
+@contextmanager
+def _watching() -> Generator[None]:
+    """Note for the attempt under way whether anything of a request was sent."""
+    attempt = _attempt.get() or _Attempt()
+    try:
+        yield
+    except _UNSENT:
+        attempt.refused = True
+        raise
+    except BaseException:
+        attempt.sent = True
+        raise
+    attempt.sent = True
+
+
+# Raised by httpx while it has no connection yet, that is before the request's first byte. TLS is a part of connecting.
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class _DeadlineStream(httpx.SyncByteStream):
@@ -315,25 +388,39 @@ def clean(text: str) -> str:
 
 
 def _usage(found: Mapping[str, Any], output: str, messages: Sequence[Mapping[str, Any]]) -> Usage:
-    def first(*names: str) -> int:
-        return next((int(found[name]) for name in names if found.get(name)), 0)
+    """Read what a provider says that a call has used; where it says nothing, or nothing possible, it is estimated."""
 
-    used = Usage(
-        first("prompt_tokens", "input_tokens", "prompt_token_count"),
-        first("completion_tokens", "output_tokens", "candidates_token_count"),
-        first("cached_prompt_tokens", "cache_read_input_tokens", "cached_content_token_count"),
-        first("reasoning_tokens", "thoughts_token_count"),
-    )
-    if used.input_tokens or used.output_tokens:
-        return used
-    prompt = sum(estimate_tokens(str(message.get("content") or "")) for message in messages)
-    return Usage(prompt, estimate_tokens(output), estimated=True)
+    def first(*names: str) -> int:
+        return next((_tokens(found[name]) for name in names if found.get(name)), 0)
+
+    read = first("prompt_tokens", "input_tokens", "prompt_token_count")
+    written = first("completion_tokens", "output_tokens", "candidates_token_count")
+    prompt = read or sum(estimate_tokens(str(message.get("content") or "")) for message in messages)
+    answer = written or estimate_tokens(output)
+    cached = min(prompt, first("cached_prompt_tokens", "cache_read_input_tokens", "cached_content_token_count"))
+    reasoned = first("reasoning_tokens", "thoughts_token_count")
+    return Usage(prompt, answer, cached, reasoned, estimated=(read, written) != (prompt, answer))
+
+
+def _tokens(told: Any) -> int:
+    """Read a number of tokens; 0 for what can be none."""
+    try:
+        return max(0, int(told))
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 _MOST_CHARACTERS = 300
 
 
-def _classify(error: Exception, model: Model, timeout_seconds: float) -> ModelError:
+def _classify(error: Exception, model: Model, timeout_seconds: float, attempt: _Attempt) -> ModelError:
+    found = _classified(error, model, timeout_seconds)
+    # What CrewAI and the SDK make of an error says nothing for certain; what our own transport saw does.
+    found.unsent = attempt.refused and not attempt.sent
+    return found
+
+
+def _classified(error: Exception, model: Model, timeout_seconds: float) -> ModelError:
     if isinstance(error, ModelError):
         return error
     chain: list[BaseException] = []

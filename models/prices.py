@@ -7,6 +7,8 @@ from models.answer import Usage
 from project.spec import ModelSpec, PriceSpec
 
 _MILLION = Decimal(1_000_000)
+_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""What providers call the most output tokens of an answer."""
 PriceSource = Literal["models.yaml", "genai-prices", "offline", "unknown"]
 
 
@@ -43,6 +45,12 @@ def _look_up(provider: str, model: str) -> PriceSpec | None:
         )
     except LookupError:
         return None
+
+
+def longest_answer(spec: ModelSpec) -> int | None:
+    """Return the most output tokens that models.yaml lets the model answer with; None where it does not say."""
+    said = [spec.max_tokens, *(spec.parameters.get(name) for name in _LIMITS)]
+    return max((limit for limit in said if isinstance(limit, int)), default=None)
 
 
 def cost_of(usage: Usage, price: PriceSpec) -> Decimal:

@@ -24,8 +24,11 @@ _NAMES = re.compile(
 )
 """Arguments that hold addresses by their name, also such as are no URL: there everything must be understood."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_PAGES = re.compile(r"(?:.*[_-])?(?:urls?|uris?|links?|href|sites?|websites?|endpoint|webhook|callback)", re.IGNORECASE)
-"""Arguments that hold addresses of pages by their name."""
+_PAGES = re.compile(
+    r"(?:.*[_-])?(?:urls?|uris?|links?|href|hosts?|hostname|domains?|sites?|websites?|servers?|endpoint|webhook|callback)",
+    re.IGNORECASE,
+)
+"""Arguments that hold addresses of pages or machines by their name: to ask one for it tells it something."""
 _URL = re.compile(r"(?<!file):[/\\\\]{2}|(?<![A-Za-z0-9+.\-])(?:https?|wss?|ftps?):\S", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(?P<colon>:)?(?P<slashes>[/\\]{2,})(?P<authority>[^\s<>\"'`{}|^/?#]*)")
 _WITHOUT_SLASHES = re.compile(r"(?<![A-Za-z0-9+.\-])(?:https?|wss?|ftps?):(?!//)\S", re.IGNORECASE)
@@ -36,6 +39,7 @@ _BROKEN_OFF = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.\-]*:[/\\]+[^/\\?#\s]*[\t\n\r]
 _READS_ON = re.compile(r"[\"'`{}|^]+[.:]?[\w@\-]|[<>]+[.:@]|(?![ \t\n\r])\s")
 """What ends a host for some clients and is part of it for others."""
 _MAIL_HOST = re.compile(r"[^\s<>,;:\"'()\[\]/\\?#&@]*")
+_MORE_FIELDS = re.compile(r"\?\S*%40")
 _BEFORE_MENTION = " \t\n\r(/<"
 _AFTER_WORD = ".,;:!?)}'\""
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_\-]{0,61}[a-z0-9_])?")
@@ -182,6 +186,8 @@ def _mail_hosts(text: str, read: list[tuple[int, int]]) -> Iterator[str]:
         if before in _BEFORE_MENTION and "." not in named:
             continue  # `@name` in a message, or in the path of a URL
         local = re.split(r"[\s<>,;:()\[\]]", text[max(0, at - 65) : at])[-1]
-        if before in "\"'@" or "%" in local or "!" in local or text[host.end() : host.end() + 1] == "@":
+        # A client of mail takes what follows a `?` for further fields, and reads `%40` there as `@`.
+        hidden = _MORE_FIELDS.match(text, host.end()) is not None
+        if hidden or before in "\"'@" or "%" in local or "!" in local or text[host.end() : host.end() + 1] == "@":
             _unclear(text[max(0, at - 40) :])
         yield canonical_host(named)

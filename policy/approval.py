@@ -2,22 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from policy.decide import Call
 
 
-def binding(step: str, call: Call, arguments: Mapping[str, Any] | None = None) -> str:
-    """Return the SHA-256 of a call as a person is shown it: which step, who, on whose behalf, what, with what.
+def bound_call(step: str, call: Call, told: Callable[[str], str] = str) -> dict[str, Any]:
+    """Return what is hashed of a call as a person is shown it, as JSON: which step, who, for whom, what, with what.
 
-    `arguments` stand in place of the call's own where a person has edited them.
+    Where its paths lead is part of it: another link makes another call. `told` returns a path as it is on all machines.
     """
-    return hash_of(bound_call(step, call, arguments))
-
-
-def bound_call(step: str, call: Call, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return what is hashed of a call, as JSON."""
+    places = {name: told(place) for name, place in call.places.items()}
     return {
         "run": call.run,
         "step": step,
@@ -26,7 +22,8 @@ def bound_call(step: str, call: Call, arguments: Mapping[str, Any] | None = None
         "chain": list(call.principal.chain),
         "tool": call.name,
         "effect": call.effect,
-        "arguments": dict(call.arguments if arguments is None else arguments),
+        "arguments": dict(call.arguments),
+        **({"places": places} if places else {}),
     }
 
 

@@ -7,6 +7,7 @@ from decimal import ROUND_CEILING, ROUND_UP, Context, Decimal, InvalidOperation
 from typing import Literal
 
 from project.spec import BudgetSpec
+from project.spec_policy import CallBudgetSpec
 
 _MICROSECONDS = 1_000_000
 
@@ -73,6 +74,41 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a call may use at most, by how long its answer may be."""
+
+    fixed: Spent
+    """The call itself and its prompt, or a tool's price."""
+    most_tokens: int = 0
+    """Of its answer, where there is room for it."""
+    least_tokens: int = 0
+    """Of its answer; equal to `most_tokens` where its length is not ours to say."""
+    usd_per_token: Decimal = Decimal(0)
+    """Of its answer."""
+
+    def with_answer(self, tokens: int) -> Spent:
+        """Return the worst case of the call when its answer may have so many tokens."""
+        return self.fixed.plus(Spent(output_tokens=tokens, usd=tokens * self.usd_per_token))
+
+    def within(self, ceilings: "Sequence[Ceiling]") -> Spent:
+        """Return the worst case of the call with the longest answer for which all of the ceilings have room.
+
+        Where none has room for the shortest, that one: the ceiling then refuses it.
+        """
+        room = min((self._room(one) for one in ceilings), default=self.most_tokens)
+        return self.with_answer(max(self.least_tokens, min(self.most_tokens, room)))
+
+    def _room(self, ceiling: "Ceiling") -> int:
+        """Return how many tokens of an answer a ceiling leaves; less than none where it is passed."""
+        used, budget, room = ceiling.spent.plus(self.fixed), ceiling.budget, self.most_tokens
+        if budget.max_tokens is not None:
+            room = budget.max_tokens - used.input_tokens - used.output_tokens
+        if budget.max_usd is not None and self.usd_per_token:
+            room = min(room, math.floor((budget.max_usd - used.usd) / self.usd_per_token))
+        return room
+
+
+@dataclass(frozen=True)
 class Scope:
     """What a ceiling is for, in the words of messages."""
 
@@ -87,8 +123,9 @@ class Scope:
 
     def how(self, ceiling_name: str) -> str:
         """Say how one of its ceilings is raised."""
-        own = f"--{ceiling_name.replace('_', '-')} or `budget:` in crews.yaml"
-        return f"raise it with {self.where or own}"
+        if self.where:  # a run carries its plan and its policy: what is written there afterwards is for others
+            return f"{self.where} raises it for new runs"
+        return f"raise it with --{ceiling_name.replace('_', '-')} or `budget:` in crews.yaml"
 
 
 RUN = Scope()
@@ -149,6 +186,11 @@ class Added:
         )
 
 
+def counts_answers(budget: BudgetSpec | CallBudgetSpec | None) -> bool:
+    """Say whether any of the ceilings counts what an answer costs: dollars or tokens."""
+    return budget is not None and (budget.max_usd is not None or budget.max_tokens is not None)
+
+
 def counts_calls(budget: BudgetSpec | None) -> bool:
     """Say whether any of the ceilings counts dollars, tokens or calls, and not only time."""
     if budget is None:
@@ -184,16 +226,16 @@ def first_over(
 def suggest(reason: str, worst_usd: Decimal, worst_tokens: int) -> str:
     """Return what to add so that a run stopped for `reason` gets a good way further, as `usd=0.5`; "" for none.
 
-    That is ten times the next call, and at least what that one lacks. A call whose price is unknown is not let through
-    by any amount.
+    That is three times the worst case of the next call, which most calls are far from. A call whose price is unknown is
+    not let through by any amount.
     """
     ceiling = reason.partition(":")[0].partition(" ")[0]
     if "price" in reason or ceiling not in _SUGGESTED:
         return ""
     name = ceiling.removeprefix("max_")
     if name == "usd":
-        return f"usd={_rounded(worst_usd * 10 or Decimal('0.01')):f}"
-    return f"{name}={int(_rounded(Decimal(max(worst_tokens * 10, 1000))))}" if name == "tokens" else _SUGGESTED[ceiling]
+        return f"usd={_rounded(worst_usd * 3 or Decimal('0.01')):f}"
+    return f"{name}={int(_rounded(Decimal(max(worst_tokens * 3, 1000))))}" if name == "tokens" else _SUGGESTED[ceiling]
 
 
 _SUGGESTED = {
@@ -207,7 +249,7 @@ _SUGGESTED = {
 
 def _rounded(amount: Decimal) -> Decimal:
     """Round up to one digit that is not 0."""
-    return amount.quantize(Decimal(1).scaleb(amount.adjusted()), ROUND_CEILING)
+    return amount.quantize(Decimal(1).scaleb(amount.adjusted()), ROUND_CEILING).normalize()
 
 
 def over(

@@ -116,6 +116,8 @@ class Call:
     """What doing it twice means; None for a model."""
     fixed: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Arguments that YAML fixes, which the agent neither sees nor sets."""
+    taken: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The arguments as the tool takes them, with what it adds by itself where none is given."""
     principal: Principal = field(default_factory=Principal)
     """Who makes it, and on whose behalf."""
     taint: Taint = field(default_factory=Taint)
@@ -125,10 +127,19 @@ class Call:
     places: Mapping[str, str] = field(default_factory=dict[str, str])
     """Argument → path that it names, links resolved: relative to the run's own folder where it lies in it, else
     absolute."""
+    other_places: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The same as if they were meant from the run's own folder, where the tool does not know that: no rule that allows
+    looks at them."""
+    outward: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Words that leave this machine although the tool only reads, by where they stand among the arguments."""
     confidence: float | None = None
     """Least confidence of the outputs that the task builds on; None: not known."""
     autonomy: Literal["supervised", "autonomous"] | None = None
     """How much the agent may do by itself."""
+    clearance: Literal["public", "private"] = "private"
+    """What the agent may read."""
+    private: bool = False
+    """Whether what the tool returns is not for everybody."""
     at: datetime | None = None
     """When, with its time zone."""
 

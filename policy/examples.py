@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from policy.decide import Call, Principal, Taint, Verdict
+from policy.outward import words_sent
 from policy.places import places_in
 from policy.rulebook import Rulebook
 from project.hours import read_instant
@@ -44,6 +45,12 @@ class Setting:
     """Stands for the run's own folder; the disk is looked at for links."""
     base: str | None = None
     """From where the tool takes relative paths. None: from the run's own folder."""
+    afar: bool = False
+    """Whether it asks something outside of this machine although it only reads."""
+    clearance: Literal["public", "private"] = "private"
+    """What the agent may read."""
+    private: bool = False
+    """Whether what the tool returns is not for everybody."""
 
 
 def example_call(example: ExampleSpec, setting: Setting) -> Call:
@@ -52,6 +59,7 @@ def example_call(example: ExampleSpec, setting: Setting) -> Call:
     Raises: ValueError for a time that cannot be read.
     """
     agent, chain = example.agent, tuple(example.delegated_by)
+    effect, folder, base = example.effect or setting.effect, setting.folder, setting.base
     return Call(
         "tool",
         run="example",
@@ -59,12 +67,16 @@ def example_call(example: ExampleSpec, setting: Setting) -> Call:
         agent=agent,
         name=example.tool,
         arguments=example.arguments,
-        effect=example.effect or setting.effect,
+        effect=effect,
         principal=Principal("example", example.crew, "example", agent, chain),
         taint=Taint(("tainted: true",) if example.tainted else (), ("private: true",) if example.private else ()),
-        places=places_in(example.arguments, setting.folder, setting.base),
+        places=places_in(example.arguments, folder, base),
+        other_places=places_in(example.arguments, folder) if base is not None else {},
+        outward=words_sent(example.arguments, folder, base) if setting.afar and effect == "read" else {},
         confidence=example.confidence,
         autonomy=setting.autonomy,
+        clearance=setting.clearance,
+        private=setting.private,
         at=read_instant(example.at) if example.at else USUAL_TIME,
     )
 

@@ -7,8 +7,7 @@ entry of a list to fit, while one of them is enough for a rule that asks or deni
 
 import math
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -16,27 +15,16 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from policy.addresses import Unclear, canonical_host, hosts_in
+from policy.argument_tests import ArgumentTest, Why, held
 from policy.decide import Call
 from policy.places import NOWHERE, is_outside
 from policy.values import values_at
 from project.cron import read_zone
 from project.hints import listed, quoted
 from project.hours import read_hours
-from project.regex import what_is_wrong
-from project.spec_policy import ArgumentSpec, Plain, RuleSpec
+from project.spec_policy import RuleSpec
 
-_MOST_CHARACTERS = 10_000
-"""Of a text that is held against a pattern."""
-_MOST_WAYS = 10**8
-"""Ways in which a text may be shared out among the repeats of a pattern: about a second."""
-_FLAGS = {
-    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
-    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
-}
-"""Words that are read as true or false."""
-_REPEAT = re.compile(r"[*+]|\{\d*,\d*\}")
 _GLOBS = {"/**": "(?:/.*)?", "**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
 
 class Facts:
@@ -44,8 +32,9 @@ class Facts:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.arguments = {**call.arguments, **call.fixed}
-        """All with which the tool is called: those of the agent, and those that YAML fixes."""
+        self.arguments = {**call.taken, **call.arguments, **call.fixed}
+        """All with which the tool is called: those of the agent, those that YAML fixes, and its own where both are
+        silent."""
         self._times: dict[ZoneInfo, datetime] = {}
         self._values: dict[str, list[Any]] = {}
 
@@ -63,11 +52,42 @@ class Facts:
             raise self._hosts
         return self._hosts
 
+    def has(self, needs: str) -> bool:
+        """Say whether there is what a rule needs."""
+        if needs == "path":
+            return bool(self.call.places)
+        if needs == "address":
+            return self._may_have_hosts()
+        return needs[1:] in self.arguments
+
+    def _may_have_hosts(self) -> bool:
+        try:
+            return bool(self._hosts)  # an Unclear is true, too: there may be one
+        except Exception:  # the rule that asks for them is to fail, not this
+            return True
+
+    @cached_property
+    def domains(self) -> frozenset[str]:
+        """The hosts, and for each the domains above it, with a dot before them."""
+        above = (host[at:] for host in self.hosts for at, sign in enumerate(host) if sign == ".")
+        return frozenset((*self.hosts, *above))
+
     def values(self, name: str) -> list[Any]:
-        """Return what stands at the name of an argument."""
+        """Return what stands at the name of an argument, or what the tool takes there by itself."""
         found = self._values.get(name)
         if found is None:
-            found = self._values[name] = values_at(self.arguments, name)
+            found, taken = values_at(self.arguments, name), values_at(self.call.taken, name) if "." in name else []
+            self._values[name] = found = found if len(found) >= len(taken) else [*found, *taken]
+        return found
+
+    def values_within(self, name: str) -> list[Any]:
+        """Return as `values`. Raises: Unclear for what lies in a text that the tool may read as JSON."""
+        found = self.values(name)
+        outer = name.rpartition(".")[0]
+        while outer and not found:
+            if any(isinstance(value, str) for value in self.values(outer)):
+                raise Unclear(f"`{outer}` is a text, in which `{name}` may stand")
+            outer = outer.rpartition(".")[0]
         return found
 
     def local_time(self, zone: ZoneInfo) -> datetime:
@@ -80,8 +100,6 @@ class Facts:
         return self._times[zone]
 
 
-Why = Callable[[], str]
-"""Tells why a call does not meet a condition: words that only an explanation needs, and that take their time."""
 Condition = Callable[[Facts], Why | None]
 """Returns None when a call meets it. Raises: Unclear; any other exception makes the rule deny."""
 
@@ -99,6 +117,15 @@ class Rule:
     tools: Callable[[str], bool]
     """Says whether it is for a tool."""
     conditions: tuple[Condition, ...]
+    crews: Callable[[str], bool]
+    """Says whether it is for a crew."""
+    needs: str = ""
+    """What a call must have lest the rule is passed over: an argument `.NAME`, `path`, `address`; "": nobody knows."""
+
+    def is_for(self, call: Call, agent: str) -> bool:
+        """Say whether it is for such calls, by who makes them and their effect."""
+        effects = self.spec.effects
+        return self.agents(agent) and self.crews(call.principal.crew) and (not effects or effect_of(call) in effects)
 
     def why_not(self, facts: Facts) -> Why | None:
         """Return None when it fits a call of its tools and agents, else what tells the first condition not met.
@@ -133,7 +160,24 @@ def make_ready(spec: RuleSpec, number: int) -> Rule:
         if wanted
     ]
     name = spec.name or f"rule {number}"
-    return Rule(spec, name, number, named(spec.agents), named(spec.tools), tuple(conditions))
+    needs = "" if any(isinstance(condition, _Broken) for condition in conditions) else _needs(spec)
+    of = named(spec.agents), named(spec.tools), tuple(conditions), named(spec.crews)
+    return Rule(spec, name, number, *of, needs)
+
+
+def _needs(spec: RuleSpec) -> str:
+    """Name what the first condition on what stands in a call wants to find there."""
+    if spec.methods:
+        return ".method"
+    if spec.arguments:
+        name = next(iter(spec.arguments))
+        return "" if "." in name else f".{name}"
+    return "path" if spec.paths else "address" if spec.domains else ""
+
+
+def effect_of(call: Call) -> str:
+    """Return what a call does to the world; of one that nobody has told, the worst is supposed."""
+    return call.effect or "send"
 
 
 def named(patterns: Sequence[str]) -> Callable[[str], bool]:
@@ -158,24 +202,21 @@ def _guarded(make: Callable[[RuleSpec], Condition], spec: RuleSpec) -> Condition
     try:
         return make(spec)
     except Exception as error:  # fails closed, when it is asked
-        broken = ValueError(str(error)) if isinstance(error, Unclear) else error
+        return _Broken(ValueError(str(error)) if isinstance(error, Unclear) else error)
 
-        def fail(_facts: Facts) -> None:
-            raise broken
 
-        return fail
+class _Broken:
+    """A condition that raises whenever it is asked."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __call__(self, _facts: Facts) -> None:
+        raise self._error
 
 
 def _wildcards(pattern: str) -> str:
     return ".*".join(re.escape(part) for part in re.split(r"\*+", pattern))
-
-
-def _held(rule: RuleSpec, found: Iterable[bool]) -> bool:
-    """Say whether enough of what was found fits: all for a rule that allows, any for others; of nothing, none."""
-    if rule.decide != "allow":
-        return any(found)
-    held = list(found)
-    return bool(held) and all(held)
 
 
 # -- who and what
@@ -195,7 +236,7 @@ def _effects(rule: RuleSpec) -> Condition:
     def why() -> str:
         return f"it is for tools that {' or '.join(rule.effects)}"
 
-    return lambda facts: None if (facts.call.effect or "send") in rule.effects else why
+    return lambda facts: None if effect_of(facts.call) in rule.effects else why
 
 
 def _tainted(rule: RuleSpec) -> Condition:
@@ -249,13 +290,13 @@ def _methods(rule: RuleSpec) -> Condition:
 
 
 def _arguments(rule: RuleSpec) -> Condition:
-    tests = {name: _Test(spec) for name, spec in rule.arguments.items()}
+    tests = {name: ArgumentTest(spec) for name, spec in rule.arguments.items()}
 
     def check(facts: Facts) -> Why | None:
         unclear: Unclear | None = None
         for name, test in tests.items():
             try:
-                why = test.why_not(rule, name, facts.values(name))
+                why = test.why_not(rule, name, facts.values_within(name))
             except Unclear as found:  # another argument may rule the rule out for sure
                 why, unclear = None, found
             if why is not None:
@@ -265,149 +306,6 @@ def _arguments(rule: RuleSpec) -> Condition:
         return None
 
     return check
-
-
-class _Test:
-    """What one argument must be."""
-
-    def __init__(self, spec: ArgumentSpec) -> None:
-        self._spec = spec
-        if spec.pattern is not None and (wrong := what_is_wrong(spec.pattern)):
-            raise ValueError(f"the pattern {spec.pattern!r} {wrong}")
-        self._pattern = re.compile(spec.pattern) if spec.pattern is not None else None
-        self._most = _most_characters(spec.pattern or "")
-        self._of_entries = any(part is not None for part in (spec.one_of, spec.pattern, spec.min, spec.max))
-
-    def why_not(self, rule: RuleSpec, name: str, values: Sequence[Any]) -> Why | None:
-        """Return None when what stands at `name` fits, else what tells why not. Raises: Unclear."""
-        if not values:
-            return lambda: f"there is no argument `{name}`"
-        if len(values) == 1 and not isinstance(values[0], list | tuple):
-            fits = self._short_enough(values[0], name) and self._fits(values[0], name)
-        else:
-            fits = self._fits_entries(rule, name, values)
-        return None if fits else lambda: f"`{name}` is {_told(values[0])}, not {self._wanted()}"
-
-    def _fits_entries(self, rule: RuleSpec, name: str, values: Sequence[Any]) -> bool:
-        """Say whether lists, or what stands at several places, fits. Raises: Unclear."""
-        held: list[bool] = []
-        unclear: Unclear | None = None
-        for entry in (entry for value in values for entry in self._entries(value)):
-            try:
-                held.append(self._fits(entry, name))
-            except Unclear as found:
-                unclear = found
-        if self._of_entries and unclear is not None and (rule.decide == "allow" or not any(held)):
-            raise unclear
-        sizes = _held(rule, (self._short_enough(value, name) for value in values))
-        return sizes and (not self._of_entries or _held(rule, held))
-
-    def _entries(self, value: Any) -> Sequence[Any]:
-        return cast("Sequence[Any]", value) if isinstance(value, list | tuple) else [value]
-
-    def _short_enough(self, value: Any, name: str) -> bool:
-        most = self._spec.max_length
-        if most is None:
-            return True
-        if not isinstance(value, str | list | tuple | Mapping):
-            raise Unclear(f"`{name}` has no length")
-        return len(cast("Sequence[Any]", value)) <= most
-
-    def _fits(self, value: Any, name: str) -> bool:
-        spec = self._spec
-        if spec.one_of is not None and not _among(value, spec.one_of, name):
-            return False
-        if (spec.min is not None or spec.max is not None) and not _between(value, spec.min, spec.max, name):
-            return False
-        return self._pattern is None or self._matches(self._pattern, value, name)
-
-    def _matches(self, pattern: re.Pattern[str], value: Any, name: str) -> bool:
-        if not isinstance(value, str):
-            raise Unclear(f"`{name}` is no text")
-        if len(value) > self._most:
-            raise Unclear(f"`{name}` is longer than the {self._most} characters that this pattern is tried on")
-        fits, bare = pattern.fullmatch(value) is not None, value.strip()
-        if not fits and bare != value and pattern.fullmatch(bare) is not None:
-            raise Unclear(f"`{name}` has spaces around it, which the tool may leave out")
-        return fits
-
-    def _wanted(self) -> str:
-        spec = self._spec
-        parts = (
-            f"one of {', '.join(map(str, spec.one_of))}" if spec.one_of is not None else "",
-            f"text of the pattern {quoted(spec.pattern)}" if spec.pattern is not None else "",
-            f"at least {spec.min:g}" if spec.min is not None else "",
-            f"at most {spec.max:g}" if spec.max is not None else "",
-            f"at most {spec.max_length} long" if spec.max_length is not None else "",
-        )
-        return " and ".join(filter(None, parts)) or "as wanted"
-
-
-def _most_characters(pattern: str) -> int:
-    """Return how long a text may be that a pattern is tried on: the more repeats share it out, the shorter."""
-    repeats = len(_REPEAT.findall(_CLASS.sub("x", pattern)))
-    if repeats < 2:
-        return _MOST_CHARACTERS
-    low, high = 1, _MOST_CHARACTERS
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if math.comb(middle, repeats) <= _MOST_WAYS else (low, middle - 1)
-    return low
-
-
-def _among(value: Any, wanted: Sequence[Plain], name: str) -> bool:
-    if any(_kind(entry) == _kind(value) and entry == value for entry in wanted):
-        return True
-    if isinstance(value, Mapping | list) or any(_may_mean(value, entry) for entry in wanted):
-        raise Unclear(f"`{name}` may stand for one of the values, written in another way")
-    return False
-
-
-def _may_mean(value: Any, entry: Plain) -> bool:
-    """Say whether a tool could take a value for `entry`: schemas read numbers in texts, and 1 and "yes" as true."""
-    if value is None or (_kind(value) == _kind(entry) and not isinstance(value, str)):
-        return False
-    if isinstance(value, str):
-        return _bare(value) == _bare(str(entry)) or (not isinstance(entry, str) and _reads_as(value, entry))
-    if isinstance(entry, str):  # a day may be given as a number, too
-        return any(char.isdecimal() for char in entry) or _bare(entry) in _FLAGS or _bare(entry) == _bare(str(value))
-    return value == entry
-
-
-def _reads_as(text: str, entry: bool | float) -> bool:
-    if isinstance(entry, bool):
-        return _FLAGS.get(_bare(text)) is entry or _reads_as(text, int(entry))
-    try:
-        return float(text.strip().replace("_", "")) == float(entry)
-    except OverflowError:
-        return True
-    except ValueError:
-        return _FLAGS.get(_bare(text)) == entry
-
-
-def _bare(text: str) -> str:
-    """Return a text without what the eye does not see or tell apart; of a long one only its ends are looked at."""
-    if len(text) <= _MOST_CHARACTERS:
-        text = "".join(char for char in unicodedata.normalize("NFKC", text) if char.isprintable())
-    return text.strip().casefold()
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "flag"
-    return "number" if isinstance(value, int | float) else type(value).__name__
-
-
-def _between(value: Any, least: float | None, most: float | None, name: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unclear(f"`{name}` is no number")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Unclear(f"`{name}` is no number")
-    return (least is None or value >= least) and (most is None or value <= most)
-
-
-def _told(value: Any) -> str:
-    return quoted(value) if isinstance(value, str) else quoted(repr(value)[:80])
 
 
 # -- where
@@ -421,12 +319,14 @@ def _paths(rule: RuleSpec) -> Condition:
 
     def check(facts: Facts) -> Why | None:
         places = list(facts.call.places.values())
+        if rule.decide != "allow":
+            places += facts.call.other_places.values()
         if not places:
             return lambda: "there is no path among the arguments"
         if NOWHERE in places:
             raise Unclear("a path among the arguments cannot be told")
         outside = [place for place in places if not _lies_in(place, outer if is_outside(place) else patterns)]
-        if _held(rule, [place not in outside for place in places]):
+        if held(rule, [place not in outside for place in places]):
             return None
         return lambda: f"the path {quoted(outside[0])} is not under {listed(rule.paths)}"
 
@@ -449,7 +349,7 @@ def glob(pattern: str) -> str:
 def _domains(rule: RuleSpec) -> Condition:
     exact = frozenset(canonical_host(pattern) for pattern in rule.domains if not pattern.startswith("*"))
     below = tuple(f".{canonical_host(pattern[2:])}" for pattern in rule.domains if pattern.startswith("*."))
-    every = "*" in rule.domains
+    every, wanted = "*" in rule.domains, exact.union(below)
     if odd := [pattern for pattern in rule.domains if pattern.startswith("*") and pattern[1:2] not in ("", ".")]:
         raise ValueError(f"{odd[0]!r} is no pattern of domains")
 
@@ -460,7 +360,8 @@ def _domains(rule: RuleSpec) -> Condition:
         hosts = facts.hosts
         if not hosts:
             return lambda: "there is no address among the arguments"
-        if _held(rule, map(fits, hosts)):
+        # One look at all of them: of a thousand rules nearly all are about other domains.
+        if (every or not wanted.isdisjoint(facts.domains)) and held(rule, map(fits, hosts)):
             return None
         return lambda: (
             f"the address of {quoted(next(host for host in hosts if not fits(host)))} is not at {listed(rule.domains)}"

@@ -9,7 +9,7 @@ from project.spec_policy import OrderSpec
 
 @dataclass(frozen=True)
 class Made:
-    """A tool call that was made, or is under way."""
+    """An execution of a tool that was made, or is under way. Each attempt of a call is one."""
 
     task: str
     """Path of the task in which it was made."""
@@ -21,8 +21,8 @@ class Made:
 def out_of_order(rules: Sequence[OrderSpec], tool: str, task: str, made: Sequence[Made]) -> str:
     """Say why `tool` may not be called now in `task`, for the agent; "" when it may.
 
-    `made` are the other calls of the run, those under way included: what may not be called twice, or not beside
-    another, is refused while that one is still under way.
+    `made` are the other executions of the run, attempts of the same call and those under way included: what may not be
+    called twice, or not beside another, is refused while that one is still under way.
     """
     for rule in rules:
         if not _holds_in(rule, task):

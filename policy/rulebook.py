@@ -1,10 +1,12 @@
 """The rules of policy.yaml, made ready to decide about calls: the first rule that fits is the one that counts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from policy.addresses import holds_url
+from policy.argument_tests import Why
 from policy.decide import Call, Verdict
-from policy.matching import Facts, Rule, Why, is_pattern, make_ready
+from policy.matching import Facts, Rule, effect_of, is_pattern, make_ready
 from policy.places import is_outside
 from policy.values import all_given
 from project.hints import listed, quoted
@@ -17,7 +19,7 @@ _HTTP_GET = "http_get"
 _READ_NOTHING_AFAR = ("calculator", "list_documents", "read_document", "run_python", "search_documents")
 """Tools of Muster's own that reach nothing, whatever addresses stand in their arguments."""
 _MOST_AT_HAND = 1000
-"""Pairs of a tool and an agent whose rules are kept at hand."""
+"""Kinds of calls whose rules are kept at hand."""
 _DOES = {
     "read": "reads something",
     "write": "writes something",
@@ -54,7 +56,8 @@ class Rulebook:
                     self._exact.setdefault(name, []).append(rule)
             else:
                 self._others.append(rule)
-        self._at_hand: dict[tuple[str, str], tuple[Rule, ...]] = {}
+        self._needs = tuple(dict.fromkeys(rule.needs for rule in self._rules if rule.needs))
+        self._at_hand: dict[tuple[str, ...], tuple[Rule, ...]] = {}
         self._approval = ApprovalSpec(**policy.approvals.model_dump(include=set(ApprovalSpec.model_fields)))
 
     def verdict(self, call: Call) -> Verdict:
@@ -65,27 +68,31 @@ class Rulebook:
         """
         facts = Facts(call)
         verdicts = [self._decide(facts, agent, self._first(facts, agent)) for agent in _agents(call)]
-        return max(verdicts, key=_strictness)  # of equals the first, which is that of the agent itself
+        return _strictest(verdicts)
 
     def explain(self, call: Call) -> tuple[Verdict, list[Account]]:
         """Return what `verdict` returns, and for each agent on whose behalf the call is made how that came about."""
         facts = Facts(call)
         accounts = [self._account(facts, agent) for agent in _agents(call)]
-        return max((account.verdict for account in accounts), key=_strictness), accounts
+        return _strictest([account.verdict for account in accounts]), accounts
 
-    def _rules_for(self, tool: str, agent: str) -> tuple[Rule, ...]:
-        """Return the rules for a tool and an agent, in their order."""
-        rules = self._at_hand.get((tool, agent))
+    def _rules_for(self, facts: Facts, agent: str) -> tuple[Rule, ...]:
+        """Return the rules that calls of this kind must be held against, in their order; no other one can fit."""
+        call, has = facts.call, [needs for needs in self._needs if facts.has(needs)]
+        kind = (call.name, agent, call.principal.crew, effect_of(call), *has)
+        rules = self._at_hand.get(kind)
         if rules is None:
-            found = [*self._exact.get(tool, ()), *(rule for rule in self._others if rule.tools(tool))]
-            rules = tuple(sorted((rule for rule in found if rule.agents(agent)), key=lambda rule: rule.number))
+            there = {"", *has}
+            found = [*self._exact.get(call.name, ()), *(rule for rule in self._others if rule.tools(call.name))]
+            found = [rule for rule in found if rule.is_for(call, agent) and rule.needs in there]
+            rules = tuple(sorted(found, key=lambda rule: rule.number))
             if len(self._at_hand) < _MOST_AT_HAND:
-                self._at_hand[tool, agent] = rules
+                self._at_hand[kind] = rules
         return rules
 
     def _first(self, facts: Facts, agent: str) -> Rule | Verdict | None:
         """Return the first rule that fits, or that it could not be decided; None when none fits."""
-        for rule in self._rules_for(facts.call.name, agent):
+        for rule in self._rules_for(facts, agent):
             try:
                 if rule.why_not(facts) is None:
                     return rule
@@ -110,9 +117,12 @@ class Rulebook:
 
     def _decide(self, facts: Facts, agent: str, found: Rule | Verdict | None) -> Verdict:
         """Return what is decided for one agent: by the rule found, else by default, and by the rules on top of both."""
+        call = facts.call
+        if call.private and call.clearance == "public" and agent == call.agent:
+            why = f"what it returns is private, and {agent or 'the agent'} may not read that"
+            return Verdict("deny", "clearance", why)
         if isinstance(found, Verdict):
             return found
-        call = facts.call
         if call.name == _SHELL and not _may_run(found, call.arguments.get(_COMMAND)):
             why = "shell runs only commands that a rule of policy.yaml names one by one (`arguments: {command: [...]}`)"
             return Verdict("deny", "default for shell", why)
@@ -124,12 +134,17 @@ class Rulebook:
 
     def _is_tainted(self, call: Call) -> bool:
         """Say whether a call could carry private content to where untrusted content wants it."""
-        read = bool(call.taint.untrusted) and bool(call.taint.private)
-        return read and self._reaches_out(call) and not all_given(call.arguments, call.given)
+        if not call.taint.untrusted or not call.taint.private:
+            return False
+        if self._reaches_out(call):
+            return not all_given(call.arguments, call.given)
+        return bool(call.outward) and not all_given(call.outward, call.given)
 
     def _reaches_out(self, call: Call) -> bool:
         """Say whether a call leaves this machine, if only by the address that it reads from."""
         said = self.policy.tools.get(call.name)
+        if call.effect == "read" and said is not None and said.domains == []:
+            return False  # it connects to nothing
         return (
             (call.effect or "send") in _OUTWARD
             or call.name == _HTTP_GET
@@ -181,6 +196,41 @@ def _strictness(verdict: Verdict) -> tuple[int, bool, bool]:
     return _STRICTNESS["ask"], verdict.approval.four_eyes, bool(verdict.approval.approvers)
 
 
+def _strictest(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the strictest verdict; of equals the first, which is that of the agent itself.
+
+    Where several ask, only who may answer for each of them may answer for all.
+    """
+    first = max(verdicts, key=_strictness)
+    others = [verdict for verdict in verdicts if verdict.decide == "ask" and verdict.approval != first.approval]
+    if first.decide != "ask" or not others:
+        return first
+    approval = first.approval
+    for verdict in others:
+        named = approval.approvers or verdict.approval.approvers
+        approval = _both(approval, verdict.approval)
+        if named and len(approval.approvers) < (2 if approval.four_eyes else 1):
+            rules = listed([one.rule for one in (first, *others)])
+            return Verdict("deny", first.rule, f"several rules ask about it ({rules}), and nobody may answer for all")
+    return replace(first, approval=approval)
+
+
+def _both(one: ApprovalSpec, other: ApprovalSpec) -> ApprovalSpec:
+    """Return what satisfies both: the people whom both name, two where one wants two, the shorter time."""
+    pairs = [(mine, theirs) for mine in one.approvers for theirs in other.approvers]
+    named = [max(pair, key=len) for pair in pairs if pair[0] == pair[1] or _is_at(*pair) or _is_at(*reversed(pair))]
+    return ApprovalSpec(
+        approvers=list(dict.fromkeys(named)) if pairs else one.approvers or other.approvers,
+        four_eyes=one.four_eyes or other.four_eyes,
+        expires_hours=min(one.expires_hours, other.expires_hours),
+    )
+
+
+def _is_at(user: str, named: str) -> bool:
+    """Say whether `named` is `user` at one host."""
+    return named.startswith(f"{user}@")
+
+
 def _for_others(rule: Rule, tool: str, agent: str) -> Why | None:
     if not rule.tools(tool):
         return lambda: f"it is for {listed(rule.spec.tools)}"
@@ -205,5 +255,8 @@ def _may_run(rule: Rule | None, asked: object) -> bool:
 
 def _told_taint(call: Call) -> str:
     untrusted, private = listed(call.taint.untrusted[:3]), listed(call.taint.private[:3])
-    does = "names an address, which can carry words out" if call.effect == "read" else _DOES[call.effect or "send"]
+    does = _DOES[call.effect or "send"]
+    if call.effect == "read":
+        asks = bool(call.outward) and not holds_url(call.arguments)
+        does = "sends its words out of this machine" if asks else "names an address, which can carry words out"
     return f"it {does}, and before it untrusted content was read ({untrusted}) and private content ({private})"

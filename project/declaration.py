@@ -85,6 +85,8 @@ class ToolDeclaration:
     """File, relative to the project or, for a built-in tool, to the application."""
     line: int
     """Line of `def`."""
+    knows_run: bool = False
+    """Whether it is handed the context, which tells the run's own folder."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def read_tool(node: _Function, decorator: ast.expr, where: Where, findings: Find
         fixed=_fixed(node),
         path=where.path,
         line=where.line,
+        knows_run=any(arg.arg == "context" for arg in (*node.args.args, *node.args.kwonlyargs)),
     )
 
 

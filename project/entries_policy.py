@@ -13,7 +13,14 @@ from project.hours import read_instant
 from project.leaks import looks_secret
 from project.names import Names, check_agent, check_name
 from project.parts import Parts
-from project.policy_checks import OTHER_RULES, check_order, check_rule_names, check_shell, note_unreachable
+from project.policy_checks import (
+    OTHER_RULES,
+    check_order,
+    check_rule_names,
+    check_shell,
+    note_never_fitting,
+    note_unreachable,
+)
 from project.policy_rules import read_rules
 from project.policy_values import (
     APPROVAL_MEANT,
@@ -104,6 +111,7 @@ def read_policy(
     check_rule_names(placed, findings)
     check_shell(placed, parts.agents, parts.tasks, findings)
     note_unreachable(placed, policy.tools, names, findings)
+    note_never_fitting(placed, policy.tools, names, findings)
     return policy
 
 

@@ -228,10 +228,22 @@ def _read_tree(name: str, reading: _Reading) -> None:
         reading.unreadable.add(name)
 
 
+def _misplaced(name: str, root: Path) -> str:
+    """Return where a file lies that was meant to be `config/<name>`; "" where there is none.
+
+    A policy beside `config/` counts, too: rules that are not read protect nobody.
+    """
+    meant = {name, Path(name).stem + ".yml"}
+    folder = root / "config"
+    near = sorted(entry.name for entry in folder.iterdir() if entry.name.lower() in meant) if folder.is_dir() else []
+    above = sorted(one for one in meant if name == "policy.yaml" and (root / one).is_file())
+    return f"config/{near[0]}" if near else above[0] if above else ""
+
+
 def _report_absent(name: str, reading: _Reading) -> None:
-    other = Path(name).stem + ".yml"
-    if (reading.root / "config" / other).is_file():
-        reading.findings.wrong(Where(f"config/{other}", 1, 1), "is not read", f"rename config/{other} to {name}")
+    found = _misplaced(name, reading.root)
+    if found:
+        reading.findings.wrong(Where(found, 1, 1), "is not read", f"rename {found} to config/{name}")
         reading.unreadable.add(name)
     elif name in _NEEDED:
         reading.findings.wrong(Where(f"config/{name}", 1, 1), "is missing", f"write config/{name}; {_NEW}")

@@ -74,6 +74,20 @@ def note_unreachable(
             earlier.setdefault(sign, []).append(position)
 
 
+def note_never_fitting(
+    rules: Sequence[_Placed], tools: Mapping[str, ToolPolicySpec], names: Names, findings: Findings
+) -> None:
+    """Note rules that fit no call, since no tool that they name has one of their effects."""
+    for rule, node in rules:
+        named = rule.tools if rule.tools and not any("*" in name for name in rule.tools) else []
+        each = {
+            name: _effects(rule.model_copy(update={"tools": [name], "effects": []}), tools, names) for name in named
+        }
+        if rule.effects and each and not any(effects & set(rule.effects) for effects in each.values()):
+            what = ", ".join(f"`{name}` is `{'`, `'.join(sorted(effects))}`" for name, effects in each.items())
+            findings.notes.append(Note(node.entries["effects"].here(), f"fits no call: {what}"))
+
+
 def _signs(rule: RuleSpec) -> list[object]:
     """Return what an earlier rule may ask for of the calls that fit this one."""
     signs: list[object] = [None]

@@ -97,7 +97,7 @@ def check_arguments(rule: RuleSpec, node: Node, names: Names, findings: Findings
         wanted["method"] = node.entries["methods"]
     noun = f"the tool `{tools[0]}` has" if len(tools) == 1 else "no tool of this rule has"
     for name, place in wanted.items():
-        if name not in parameters:
+        if name not in parameters and name.partition(".")[0] not in parameters:
             what = f"{noun} {'no' if len(tools) == 1 else 'an'} argument {quoted(name)}, so it would never fit"
             findings.wrong(place.at_key(), what, suggest(name, parameters, "there are", "take it out"))
 
@@ -220,7 +220,8 @@ def _note_idle(rule: RuleSpec, node: Node, findings: Findings) -> None:
     """Note keys of a rule that change nothing, and a rule that lets everything pass."""
     if "timezone" in node.entries and not rule.hours:
         findings.notes.append(Note(node.entries["timezone"].at_key(), "counts only with `hours`"))
-    if rule.approval is not None and rule.decide == "deny":
-        findings.notes.append(Note(node.entries["approval"].at_key(), "nobody is asked: the rule denies"))
+    if rule.approval is not None and rule.decide != "ask":
+        what = f"nobody is asked: the rule {'denies' if rule.decide == 'deny' else 'allows'}"
+        findings.notes.append(Note(node.entries["approval"].at_key(), what))
     if rule == RuleSpec(decide="allow", name=rule.name, reason=rule.reason, timezone=rule.timezone):
         findings.notes.append(Note(node.here(), "allows every call of every tool"))

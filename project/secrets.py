@@ -1,6 +1,7 @@
 """Secrets: which variables hold them, and how what they say is taken out of texts. Pure; values are never printed."""
 
 import base64
+import functools
 import html
 import json
 import re
@@ -29,9 +30,21 @@ _NOT_SECRET = frozenset({"PWD", "OLDPWD", "SSH_AUTH_SOCK", "XAUTHORITY", "GPG_KE
 _SECRET_NAMES = frozenset({"MUSTER_DATABASE_URL", "DATABASE_URL", "MUSTER_FILES"})
 _HARMLESS_ENDS = ("_FILE", "_PATH", "_DIR", "_FOLDER", "_NAME", "_ID", "_TYPE", "_BACKEND", "_ENV", "_SECONDS")
 _PATH = re.compile(r"(?:~|\.{1,2})?(?:/[\w.@ -]+)+/?|[A-Za-z]:\\.*")
+_ROOTS = frozenset(
+    re.findall(
+        r"\w+",
+        "app bin boot data dev etc home lib media mnt opt private proc root run sbin secrets srv sys tmp usr var work "
+        "workspace Applications Library System Users Volumes",
+    )
+)
+"""Folders that absolute paths begin with."""
+_KINDS = ("[0-9]", "[a-z]", "[A-Z]")
 _TRIVIAL = re.compile(r"[a-z]{1,9}|[A-Z]?[a-z]{1,9}|[0-9]{1,7}|[0-9]{1,4}\.[0-9]{1,4}", re.ASCII)
 _LEAST_LINE = 16
 _LEAST_ENCODED = 10
+_KEPT_IN_URLS = ("", "/", "!$&'()*+,;=", "!$&'()*+,/:;=?@", "!#$%&'()*+,/:;=?@[]~")
+"""Signs that are not quoted: nowhere, in a path, by those who keep to the standard, by `requests`."""
+_PERCENT = re.compile(r"%[0-9A-F]{2}")
 
 _SHAPES = (
     (
@@ -84,7 +97,8 @@ _NAMED = tuple(
 )
 """What stands before the secret stays: it says what was there."""
 _PAGE = re.compile(r"(?i)(?:next|page|continuation|sync|cursor|resume|sort)[_-]?token")
-_KEYS = ("key", "passw", "passphrase", "pwd", "secret", "token")
+_KEYS = re.compile("key|passw|passphrase|pwd|secret|token")
+_ENTRIES, _ITEMS = (dict, Mapping), (list, tuple)
 _LONGEST_QUOTES = 6
 """Characters between such a word and what follows its `=` or `:`, that sign included."""
 _FEW = 400
@@ -156,19 +170,24 @@ def _collect(value: Any, texts: list[str]) -> bool:
     """Gather the texts of a value; False where a key says that its text is a secret."""
     if isinstance(value, str):
         texts.append(value)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, _ENTRIES):
         for key, item in cast(Mapping[str, Any], value).items():
             texts.append(key)
-            if not _collect(item, texts) or (isinstance(item, str) and _says_secret(key)):
+            if isinstance(item, str):
+                if _says_secret(key):
+                    return False
+                texts.append(item)
+            elif not _collect(item, texts):
                 return False
-    elif isinstance(value, list | tuple):
-        return all(_collect(item, texts) for item in cast(Sequence[Any], value))
+    elif isinstance(value, _ITEMS):
+        for item in cast(Sequence[Any], value):
+            if not _collect(item, texts):
+                return False
     return True
 
 
 def _says_secret(key: str) -> bool:
-    lower = key.lower()
-    return any(part in lower for part in _KEYS)
+    return _KEYS.search(key.lower()) is not None
 
 
 def without_shapes(text: str) -> str:
@@ -196,6 +215,7 @@ def _assigns(lower: str, words: Sequence[str]) -> bool:
     return False
 
 
+@functools.lru_cache(1000)
 def is_secret_name(name: str) -> bool:
     """Say whether a variable is called as one that holds a secret."""
     upper = name.upper()
@@ -214,9 +234,16 @@ def secret_values(environment: Mapping[str, str], named: Collection[str] = ()) -
     """
     found = [environment.get(name, "") for name in sorted(named)]
     for name, value in environment.items():
-        if name not in named and is_secret_name(name) and not _TRIVIAL.fullmatch(value) and not _PATH.fullmatch(value):
+        if name not in named and is_secret_name(name) and not _TRIVIAL.fullmatch(value) and not _is_path(value):
             found += [value, *_split_keys(name, value), *_passwords(value)]
     return [value for value in dict.fromkeys(found) if len(value.strip()) >= SHORTEST]
+
+
+def _is_path(value: str) -> bool:
+    """Say whether a value is a path, and no key that happens to begin with `/` and to hold no other such sign."""
+    first = value[1:].partition("/")[0]
+    drawn = value.startswith("/") and first not in _ROOTS and all(re.search(kind, value) for kind in _KINDS)
+    return _PATH.fullmatch(value) is not None and not drawn
 
 
 def host_environment(environ: Mapping[str, str], hidden: Collection[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -255,14 +282,32 @@ def _forms(value: str) -> Iterator[str]:
     if len(value) < SHORTEST:
         return
     yield value
-    yield from (quote(value, safe=""), quote(value), quote_plus(value), html.escape(value), html.escape(value, False))
-    yield from (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1])
+    for safe in _KEPT_IN_URLS:
+        quoted = quote(value, safe=safe)
+        yield from (quoted, _PERCENT.sub(_in_small_letters, quoted))
+    yield quote_plus(value)
+    for escaped in (html.escape(value), html.escape(value, False)):
+        yield from (escaped, escaped.replace("&quot;", '"'))
+        yield escaped.replace("&#x27;", "&#39;").replace("&quot;", "&#34;")
     once = json.dumps(value)[1:-1]
+    for written in (once, json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1]):
+        yield from (written, written.replace("/", "\\/"), *_without_markup(written))
     yield json.dumps(once)[1:-1]
     yield from _encoded(value.encode("utf-8", "surrogatepass"))
     for line in value.splitlines():
         if len(line.strip()) >= _LEAST_LINE and line.strip() != value:
             yield line.strip()
+
+
+def _in_small_letters(found: re.Match[str]) -> str:
+    return found.group().lower()
+
+
+def _without_markup(written: str) -> Iterator[str]:
+    """Give JSON as it stands within HTML: with `<`, `>`, `&` and perhaps `'` as `\\u003c` and the like."""
+    signs = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
+    for coded in (signs, {**signs, ord("'"): "\\u0027"}):
+        yield written.translate(coded)
 
 
 def _encoded(raw: bytes) -> Iterator[str]:

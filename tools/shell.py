@@ -18,6 +18,12 @@ from tools.tool import FIXED
 _MOST_CHARACTERS = 20_000
 _LONGEST_COMMAND = 4000
 _KEPT = ("PATH", "HOME", "LANG")
+_GIT_TRUSTS_NO_FOLDER = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "safe.bareRepository",
+    "GIT_CONFIG_VALUE_0": "explicit",
+}
+"""Else files that an agent has written make the run's folder a repository, whose settings name programs to run."""
 _SIGNS = {"|", "||", "&", "&&", ";", ">", ">>", "<", "<<", "2>", "2>&1", "&>"}
 
 
@@ -34,7 +40,8 @@ def shell(command: str, context: ToolContext, seconds: Annotated[float, Field(gt
     words = _words(command)
     folder = context.output_folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ} | dict(context.secrets)
+    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    environment |= _GIT_TRUSTS_NO_FOLDER | dict(context.secrets)
     try:
         ended = run_limited(
             words, folder=Path(folder), environment=environment, seconds=seconds, max_characters=_MOST_CHARACTERS

@@ -85,6 +85,10 @@ Probe = Callable[[dict[str, Any], ToolContext], "str | None"]
 Undo = Callable[[dict[str, Any], str, ToolContext], str]
 
 
+def _as_given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(arguments)
+
+
 @dataclass(frozen=True)
 class Tool:
     """What an agent may call, as it is declared and as the agent reads it."""
@@ -110,10 +114,14 @@ class Tool:
     """True: the same call is made once in a run."""
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The arguments that YAML fixes."""
+    taken: Callable[[Mapping[str, Any]], dict[str, Any]] = field(default=_as_given, repr=False)
+    """Returns a call's arguments as the function takes them, as JSON: with what it adds where none is given."""
     builtin: bool = False
     """Whether it is one of Muster's own."""
     knows_run: bool = True
     """Whether it can know the run's folder; else relative paths among its arguments are meant from Muster's own."""
+    afar: bool | None = None
+    """Whether it asks something outside of this machine although it only reads; None: nobody has said."""
     home: Home | None = None
     """Where a process of its own finds it; None: it runs in Muster's."""
     if_unknown: str = "ask"
@@ -180,6 +188,8 @@ def make_tool(function: Callable[..., Any], settings: Mapping[str, Any] = _NO_SE
         runner=partial(_run, call, frozenset(handed)),
         cache=mark.get("cache", False),
         settings=dict(settings),
+        taken=partial(_taken, call),
+        knows_run="context" in handed,
         if_unknown=mark.get("if_unknown", "ask"),
         probe=partial(_probe, call, _beside(call, probe, "probe")) if probe is not None else None,
         undo=partial(_undo, call, _beside(call, undo, "undo")) if undo is not None else None,
@@ -290,6 +300,17 @@ def _run(call: _Call, handed: frozenset[str], arguments: dict[str, Any], context
     values = call.values(arguments)
     values |= {name: value for name, value in _handed(context).items() if name in handed}
     return _as_text(_settled(call.function(**values)), call.function.__name__)
+
+
+def _taken(call: _Call, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments as the function takes them, as JSON; {} where they are wrong. Raises: nothing."""
+    usual = {parameter.name: parameter.default for parameter in call.parameters if parameter.default is not ...}
+    try:
+        values = usual | values_of(validate(call.model, arguments)) | dict(call.fixed)
+        written = to_jsonable_python(values, by_alias=True, fallback=str, inf_nan_mode="constants")
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return {name: value for name, value in written.items() if value is not None}
 
 
 def _beside(call: _Call, function: Callable[..., Any], keyword: str) -> Callable[[Mapping[str, Any]], object]:

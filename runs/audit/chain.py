@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from project.errors import AppError
 from runs.stored.journal_rows import JournalRows, read_stored
 from runs.stored.sealing import is_on, is_sealed, open_text
-from runs.stored.tables import QUESTIONS, RUNS
+from runs.stored.tables import QUESTIONS, RESERVATIONS, RUNS
 
 FORMAT = 1
 _SOME = 100
@@ -79,6 +79,8 @@ class Snapshot:
     row: Mapping[str, Any]
     lanes: dict[str, ChainedLane] = field(default_factory=dict[str, ChainedLane])
     questions: list[Mapping[str, Any]] = field(default_factory=list[Mapping[str, Any]])
+    reservations: dict[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """What is set aside for its calls, by id: most of all for those of which nobody knows how they ended."""
 
     def to_head(self, moving: Mapping[str, Any] | None = None, note: Mapping[str, Any] | None = None) -> Head:
         """Return the run's head. `moving` are columns of its row that are about to be written."""
@@ -95,6 +97,9 @@ class Snapshot:
             "lanes": {path: self.lanes[path].to_head() for path in sorted(self.lanes)},
             "questions": [_question_head(question) for question in self.questions],
         }
+        # A part that is empty is left out: heads of older versions have none.
+        rows = sorted((one, row) for one, row in self.reservations.items() if row["state"] != "settled")
+        head |= {"reservations": {one: reservation_mark(row) for one, row in rows}} if rows else {}
         return head | ({"note": dict(note)} if note else {})
 
 
@@ -138,6 +143,9 @@ def _read(connection: sa.Connection, journal: JournalRows, run_ids: Sequence[str
     for row in connection.execute(asked.order_by(QUESTIONS.c.asked_at, QUESTIONS.c.question_id)).mappings():
         if row["run_id"] in found:
             found[row["run_id"]].questions.append(_opened(row))
+    for row in connection.execute(sa.select(RESERVATIONS).where(RESERVATIONS.c.run_id.in_(run_ids))).mappings():
+        if row["run_id"] in found:
+            found[row["run_id"]].reservations[row["id"]] = {str(name): value for name, value in row.items()}
     if not journal.there:
         return found
     lanes: dict[str, ChainedLane] = {}
@@ -222,6 +230,11 @@ def _question_head(row: Mapping[str, Any]) -> Head:
         "asked": _sha256(canonical({name: row[name] for name in _ASKED if name != "more"} | _without_voices(row))),
         "answer": _sha256(canonical(answer, sort=True)),
     }
+
+
+def reservation_mark(row: Mapping[str, Any]) -> str:
+    """Return what a head keeps of a reservation: of one that is lost its hash, of a call under way that it is there."""
+    return _sha256(canonical(row, sort=True)) if row["state"] == "lost" else ""
 
 
 def _without_voices(row: Mapping[str, Any]) -> Head:

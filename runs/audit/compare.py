@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runs.audit.chain import ChainedLane, Head, Snapshot
+from runs.audit.chain import ChainedLane, Head, Snapshot, reservation_mark
+from runs.governed.spending import RESERVED, may_be_billed
 
 _ENDED = ("SUCCESS", "ERROR")
 _OVER = ("succeeded", "cancelled")
@@ -47,6 +48,7 @@ def compare(head: Head, now: Snapshot, *, exact: bool) -> Iterator[Finding]:
     for path in current["lanes"].keys() - head["lanes"].keys() if exact else ():
         yield Finding(run_id, path, None, "the lane was added")
     yield from _questions(run_id, head["questions"], current["questions"], exact)
+    yield from _reservations(run_id, head.get("reservations", {}), now)
 
 
 def added_since(head: Head, now: Snapshot) -> int:
@@ -141,6 +143,18 @@ def _questions(run_id: str, then: list[Head], now: list[Head], exact: bool) -> I
             yield Finding(run_id, "", None, f"{where}: an answer was put in")
     for question in left.values() if exact else ():
         yield Finding(run_id, "", None, f"question {question['id']} ({question['step']}) was put in")
+
+
+def _reservations(run_id: str, then: Head, now: Snapshot) -> Iterator[Finding]:
+    """A call whose end nobody knows counts towards ceilings for ever, unless it is journaled after all."""
+    gone = then.keys() - now.reservations.keys()
+    records = [record for lane in now.lanes.values() for _, record in lane.records()] if gone else []
+    journaled = {str(record.get(RESERVED)) for record in records if not may_be_billed(record)}
+    for one, mark in then.items():
+        if one in gone and one not in journaled:
+            yield Finding(run_id, "", None, f"the reservation {one} was removed")
+        elif one not in gone and mark and reservation_mark(now.reservations[one]) != mark:
+            yield Finding(run_id, "", None, f"the reservation {one} was changed")
 
 
 def head_of(document: Mapping[str, Any]) -> tuple[str, float]:

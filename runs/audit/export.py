@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from project.errors import AppError
 from runs.audit.chain import FORMAT, ChainedLane, ChainedStep, Snapshot, read_snapshots
 from runs.audit.file import Line, head_line
-from runs.audit.heads import AuditKeys, stored_heads
+from runs.audit.heads import AuditKeys, StoredHead, stored_heads
 from runs.audit.tombstones import read_tombstones
+from runs.audit.verify import told_change
 from runs.governed.redaction import without_private
 from runs.stored.journal import unpack
 from runs.told.report import Step
@@ -79,6 +80,7 @@ class Exporter:
         for stone in read_tombstones(self.database):
             told = {key: getattr(stone, key) for key in ("run_id", "crew", "run_created_at", "deleted_by", "head")}
             marks = {"previous": stone.previous, "mark": stone.mark, "key_id": stone.key_id}
+            marks |= {"share": stone.share} if stone.share else {}
             yield {"line": "tombstone", **told, "deleted_at": stone.deleted_at, **marks}
 
     def _run(self, run: Snapshot) -> Iterator[Line]:
@@ -151,8 +153,11 @@ def _hidden(value: Any) -> str:
 # -- who is answerable
 
 
-def answerable(run: Snapshot, folder: Path) -> dict[str, Any]:
-    """Say of each call that changed something, or was refused, for whom it was made, by which rule, who approved it."""
+def answerable(run: Snapshot, folder: Path, heads: Sequence[StoredHead] = ()) -> dict[str, Any]:
+    """Say of each call that changed something, or was refused, for whom it was made, by which rule, who approved it.
+
+    `heads` are those of the run: they say who changed it from outside, and what of it was accepted by whom.
+    """
     asked = {_base(step.name): record["asks"]["rule"] for _, step, record in _records(run) if "asks" in record}
     calls = [found for _, step, record in _records(run) if (found := _call(step, record, folder)) is not None]
     for call in calls:
@@ -166,6 +171,7 @@ def answerable(run: Snapshot, folder: Path) -> dict[str, Any]:
         "started_by": run.to_head()["run"]["origin"],
         "calls": sorted(calls, key=lambda call: (call["began_ms"], call["step"])),
         "answers": [_answer(question) for question in run.questions],
+        "changes": [_change(head) for head in heads if head.note()],
         "refused": sum(1 for call in calls if "refused" in call),
         "approved": sum(1 for call in calls if call.get("approved_by")),
     }
@@ -183,6 +189,10 @@ def _call(step: ChainedStep, record: dict[str, Any], folder: Path) -> dict[str, 
     if "refused" in record:
         told["refused"] = str(_unpacked(record, folder)["refused"])
     return told
+
+
+def _change(head: StoredHead) -> dict[str, Any]:
+    return {"at": _instant(head.made_at), **head.note(), "told": told_change(head.note())}
 
 
 def _base(step: str) -> str:

@@ -5,6 +5,7 @@ Whoever changes the journal afterwards cannot make a head that fits without the 
 
 import hashlib
 import hmac
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from project.settings import Settings
-from runs.audit.chain import Head, canonical, digest_of_head, read_snapshot
+from runs.audit.chain import Head, Snapshot, canonical, digest_of_head, read_snapshot
 from runs.stored.database import is_sqlite
 from runs.stored.journal_rows import JournalRows
-from runs.stored.tables import HEADS
+from runs.stored.tables import HEADS, RUNS
 from runs.told.report import instant
 
 _LOCK = 0x6D757468  # "muth": an advisory lock of PostgreSQL, held while a head or a tombstone is put behind the last
+_TRIES = 5
+ROLLBACK_BEGUN = "rollback begun"
+"""Marks the head of a run that steps will be added to, although it is over."""
+ACCEPT = "accept"
+"""Marks the head of a run with which a person has accepted what `verify` had found."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,10 @@ class StoredHead:
     hmac: str
     key_id: str
 
+    def note(self) -> dict[str, Any]:
+        """Return who changed what, where the head was made after a change from outside; else nothing."""
+        return json.loads(self.head).get("note", {}) if self.head else {}
+
     def signed(self) -> tuple[Any, ...]:
         """Return what the HMAC covers."""
         return signed_parts(self.run_id, self.run_created_at, self.made_at, self.state, self.digest, self.previous)
@@ -99,13 +109,32 @@ class Audit:
 
         `note` says who changed what, where it was no execution. A run that is gone is left alone.
         """
+        found = self._read(run_id)
+        if found is not None:
+            self._sign(found, found.to_head(moving, note))
+
+    def append_at_rest(self, run_id: str, note: Mapping[str, Any] | None = None) -> bool:
+        """Sign a run that this process does not hold, after somebody changed it from outside; say whether it was.
+
+        One that is under way, or goes on while it is read, is left alone: the end of its execution is signed.
+        """
+        for _ in range(_TRIES):
+            found = self._read(run_id)
+            if found is None or found.row["state"] == "running":
+                return False
+            if self._sign(found, found.to_head(None, note), only_if=found.row):
+                return True
+        return False
+
+    def _read(self, run_id: str) -> Snapshot | None:
         if self._journal is None or not self._journal.there:
             self._journal = JournalRows(self._database)
         with self._database.connect() as connection:
-            found = read_snapshot(connection, self._journal, run_id)
-        if found is None:
-            return
-        head = found.to_head(moving, note)
+            return read_snapshot(connection, self._journal, run_id)
+
+    def _sign(self, found: Snapshot, head: Head, only_if: Mapping[str, Any] | None = None) -> bool:
+        """Put the head behind the last one; False where the run's row is not as `only_if` any more."""
+        run_id = str(found.row["run_id"])
         values = {
             "run_id": run_id,
             "run_created_at": found.row["created_at"],
@@ -115,7 +144,10 @@ class Audit:
         }
         with self._database.begin() as connection:
             hold_the_trail(connection)
+            if only_if is not None and not _is_still(connection, run_id, only_if):
+                return False
             self._insert(connection, head, values)
+        return True
 
     def _insert(self, connection: sa.Connection, head: Head, values: dict[str, Any]) -> None:
         mine = sa.select(HEADS.c.digest).where(HEADS.c.run_id == values["run_id"])
@@ -125,6 +157,13 @@ class Audit:
         mark = self._keys.sign(*signed_parts(*values.values(), previous))
         more = {"head": canonical(head), "previous": previous, "hmac": mark, "key_id": self._keys.key_id}
         connection.execute(HEADS.insert().values(**values, **more))
+
+
+def _is_still(connection: sa.Connection, run_id: str, row: Mapping[str, Any]) -> bool:
+    names = ("created_at", "state", "starts", "updated_at")
+    query = sa.select(*(RUNS.c[name] for name in names)).where(RUNS.c.run_id == run_id)
+    found = connection.execute(query).mappings().first()
+    return found is not None and all(found[name] == row[name] for name in names)
 
 
 def hold_the_trail(connection: sa.Connection) -> None:

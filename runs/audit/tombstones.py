@@ -8,8 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from project.errors import AppError
 from runs.audit.chain import canonical
 from runs.audit.heads import AuditKeys, hold_the_trail
+from runs.audit.totals import Share, shares_of
 from runs.stored.tables import HEADS, TOMBSTONES
 
 RETENTION = "retention"
@@ -34,11 +36,13 @@ class Tombstone:
     mark: str
     """HMAC under the key, or without one a hash."""
     key_id: str
+    share: str = ""
+    """What the run counts to totals of days and months, as JSON; "" for nothing."""
 
     def signed(self) -> tuple[Any, ...]:
         """Return what the mark covers."""
         told = (self.run_id, self.crew, self.run_created_at, self.deleted_at, self.deleted_by, self.head, self.previous)
-        return ("muster-tombstone", *told)
+        return ("muster-tombstone", *told, *([self.share] if self.share else []))
 
     def problem(self, keys: AuditKeys | None) -> str:
         """Say what is wrong with its mark; "" when it is right. Without keys a signed one is not checked."""
@@ -58,8 +62,17 @@ class Gravedigger:
         """Call this first in the transaction that deletes."""
         hold_the_trail(connection)
 
-    def bury(self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Leave a tombstone for each of these deleted runs: run_id, crew, created_at."""
+    def weigh(self, database: sa.Engine, run_ids: Sequence[str]) -> dict[str, Share]:
+        """Return, before anything is deleted, what runs count to totals; none where the journal cannot be read here."""
+        try:
+            return shares_of(database, run_ids)
+        except AppError:
+            return {}
+
+    def bury(
+        self, connection: sa.Connection, rows: Sequence[Mapping[str, Any]], shares: Mapping[str, Share] | None = None
+    ) -> None:
+        """Leave a tombstone for each of these deleted runs: run_id, crew, created_at. `shares` is what `weigh` said."""
         if not rows:
             return
         heads = self._last_heads(connection, [row["run_id"] for row in rows])
@@ -71,10 +84,11 @@ class Gravedigger:
         for row in rows:
             head = heads.get((row["run_id"], row["created_at"]), "")
             told = (row["run_id"], row["crew"], row["created_at"], now, self.by, head)
-            stone = Tombstone(0, *told, previous, "", key_id)
+            share = canonical(shares[row["run_id"]], sort=True) if shares and row["run_id"] in shares else ""
+            stone = Tombstone(0, *told, previous, "", key_id, share)
             mark = self.keys.sign(*stone.signed()) if self.keys is not None else _hash(stone.signed())
             names = ("run_id", "crew", "run_created_at", "deleted_at", "deleted_by", "head")
-            more = {"previous": previous, "mark": mark, "key_id": key_id}
+            more = {"previous": previous, "mark": mark, "key_id": key_id, "share": share}
             made.append(dict(zip(names, told, strict=True)) | more)
             previous = mark
         connection.execute(TOMBSTONES.insert(), made)

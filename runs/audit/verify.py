@@ -1,6 +1,7 @@
 """Verify the journal against heads: those that the database keeps, signed, or those of a file that lies elsewhere."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,18 @@ from project.errors import AppError
 from runs.audit.chain import Head, Snapshot, digest_of_head, payloads_of, read_snapshots
 from runs.audit.compare import Finding, added_since, compare, head_of
 from runs.audit.file import AuditFile
-from runs.audit.heads import AuditKeys, StoredHead, stored_heads
+from runs.audit.heads import ACCEPT, ROLLBACK_BEGUN, AuditKeys, StoredHead, stored_heads
 from runs.audit.tombstones import Tombstone, read_tombstones
+from runs.audit.totals import Spendings, lacking
 from runs.stored.journal import unpack
 from runs.stored.store import OVER
 
 _SETTLED = ("succeeded", "failed", "stopped", "waiting", "interrupted", "paused", "cancelled")
+_ENDED_BY = {"pause": "paused", "cancel": "cancelled"}
+_MOST_TOLD = 5
 Key = tuple[str, float]
+Place = tuple[str, int | None, str]
+"""A finding within a run: lane, step, what."""
 
 
 @dataclass
@@ -52,6 +58,20 @@ class Verifier:
         self._seen: set[Key] = set()
         self._file: dict[Key, Head] = {}
         self._began_at = float("inf")
+        self._forged: set[int] = set()
+        self._spent = Spendings()
+        self._filed_after = 0
+
+    def of_run(self, run_id: str) -> list[Finding]:
+        """Return the problems of one run that a person may accept: in what it differs from what was signed.
+
+        What is wrong with the trail itself, with tombstones, or with a run that is gone is not among them.
+        """
+        self._read_trail()
+        self._found.findings.clear()
+        for snapshot in read_snapshots(self._database, [run_id]):
+            self._run(snapshot)
+        return list(dict.fromkeys(self._found.problems))
 
     def verify(self, file: AuditFile | None = None) -> Verified:
         """Compare every run with its heads and, where one is given, with the file.
@@ -70,6 +90,8 @@ class Verifier:
         for snapshot in read_snapshots(self._database):
             self._run(snapshot)
         self._missing(file)
+        for what in lacking(self._database, self._spent, (stone.share for stone in self._stones.values())):
+            self._problem("", what)
         self._found.findings = list(dict.fromkeys(self._found.findings))
         return self._found
 
@@ -82,10 +104,12 @@ class Verifier:
             self._began_at = min(self._began_at, head.made_at)
             wrong = self._keys.check(head.hmac, head.key_id, *head.signed()) if self._keys is not None else ""
             if wrong:
+                self._forged.add(head.id)
                 self._problem(head.run_id, f"head {head.id}: {wrong}")
             if head.previous != previous:
                 self._problem(head.run_id, f"head {head.id}: the one before it was removed, or they were reordered")
             if head.head and digest_of_head(json.loads(head.head)) != head.digest:
+                self._forged.add(head.id)
                 self._problem(head.run_id, f"head {head.id} was changed")
             previous = head.hmac
         previous = ""
@@ -103,7 +127,8 @@ class Verifier:
 
     def _check_anchors(self, file: AuditFile) -> None:
         """The newest head and tombstone of the file must still be there: else the trail's end was cut off."""
-        heads = {head.hmac for heads in self._heads.values() for head in heads}
+        heads = {head.hmac: head.id for heads in self._heads.values() for head in heads}
+        self._filed_after = heads.get(file.last_head, 0 if not file.last_head else sys.maxsize)
         if file.last_head and file.last_head not in heads:
             self._problem("", "the signed heads were cut off: the newest one of the file is not there")
         if file.last_tombstone and file.last_tombstone not in {stone.mark for stone in self._stones.values()}:
@@ -116,15 +141,16 @@ class Verifier:
         self._seen.add(key)
         self._found.runs += 1
         self._found.steps += sum(len(lane.steps) for lane in now.lanes.values())
+        self._spent.add(now)
         kept, filed = self._heads.get(key, []), self._file.get(key)
         if kept or filed is not None:
             self._found.signed += 1
-            self._found.findings += self._payloads(now)
+            self._take(self._payloads(now), self._accepted(kept, 0))
         for head in kept[:-1]:
-            self._found.findings += _compared(head, now, exact=False)
+            self._take(_compared(head, now, exact=False), self._accepted(kept, head.id))
         for head in kept:
-            if head.head and (note := json.loads(head.head).get("note")):
-                self._note(head.run_id, _told(note))
+            if (note := head.note()) and note.get("edit") != ROLLBACK_BEGUN:
+                self._note(head.run_id, told_change(note))
         if kept and self._keys is not None:
             self._newest(kept[-1], now)
         elif filed is None or self._keys is not None:
@@ -132,12 +158,28 @@ class Verifier:
         if filed is not None:
             self._filed(filed, now, kept)
 
+    def _accepted(self, kept: Sequence[StoredHead], after: int) -> set[Place]:
+        """Return what people have accepted in signed heads that came after this one.
+
+        The head that says so is that of the run as it was then: whatever is changed later differs from it.
+        """
+        if self._keys is None:
+            return set()
+        notes = [head.note() for head in kept if head.id > after and head.id not in self._forged]
+        found = [place for note in notes if note.get("edit") == ACCEPT for place in note["findings"]]
+        return {(lane, step, what) for lane, step, what in found}
+
+    def _take(self, findings: Iterable[Finding], accepted: set[Place]) -> None:
+        """Keep findings; those that a person has accepted are none any more."""
+        self._found.findings += [one for one in findings if (one.lane, one.step, one.what) not in accepted]
+
     def _newest(self, head: StoredHead, now: Snapshot) -> None:
         if not head.head:
             self._problem(head.run_id, "its head is that of a deleted run, and the run is there")
             return
         document = json.loads(head.head)
-        exact = now.row["starts"] == document["state"]["starts"] or head.state in OVER
+        same = now.row["starts"] == document["state"]["starts"] or head.state in OVER
+        exact = same and head.note().get("edit") != ROLLBACK_BEGUN
         self._found.findings += _compared(head, now, exact=exact)
         if exact:
             return
@@ -160,7 +202,7 @@ class Verifier:
         later = bool(kept) and kept[-1].digest != digest_of_head(head) and self._keys is not None
         ended = head["state"]["state"] in _SETTLED
         exact = same and ended and not later and self._keys is not None
-        self._found.findings += compare(head, now, exact=exact)
+        self._take(compare(head, now, exact=exact), self._accepted(kept, self._filed_after))
         if not exact and self._keys is None and head["state"]["state"] == "succeeded":
             for path in sorted(now.lanes.keys() - head["lanes"].keys()):
                 if not path.startswith("~"):
@@ -221,10 +263,17 @@ def _died(now: Snapshot, head: Head) -> bool:
     return ended and now.row["spent"] == head["state"]["spent"]
 
 
-def _told(note: Head) -> str:
+def told_change(note: Head) -> str:
+    """Tell who changed what of a run from outside, or accepted what was found."""
     why = f": {note['why']}" if note.get("why") else ""
     if note.get("edit") == "set":
         return f"{note['by']} gave the output of {note['task']}{why}"
+    if note.get("edit") == ACCEPT:
+        found = [f"{lane} {step} {what}" if lane else what for lane, step, what in note["findings"]]
+        more = f" and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
+        return f"{note['by']} accepted that {'; '.join(found[:_MOST_TOLD])}{more}{why}"
+    if note.get("edit") in _ENDED_BY:
+        return f"{_ENDED_BY[note['edit']]} by {note['by']}"
     return f"edited by {note.get('by', 'nobody known')}: {note.get('edit', '')}{why}"
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
-from policy.budget import Spent, suggest
-from policy.decide import ALLOWED, Allow, Ask, Call, Halt, Refuse, Taint, Verdict, decide
+from policy.budget import Need, Spent, suggest
+from policy.decide import ALLOWED, Allow, Ask, Call, Halt, Refuse, Taint, decide
 from project.spec import ModelSpec
 from project.spec_policy import ApprovalSpec
 from runs.executing.clock import Limit
@@ -21,11 +21,11 @@ from tools.tool import Tool
 _FREE = frozenset({"refused", "asks", "cached", "lost", "unknown_outcome", "settled_by"})
 """What a record has whose tool was not called for it."""
 
-Approved = Callable[[ApprovalSpec], bool]
+Approved = Callable[[Call, ApprovalSpec], bool]
 """Says whether people have approved a call as a rule wants it."""
 
 
-def _nobody(_asked: ApprovalSpec) -> bool:
+def _nobody(_call: Call, _asked: ApprovalSpec) -> bool:
     return False
 
 
@@ -80,19 +80,24 @@ class Seam:
         *,
         step: str = "",
         problems: Sequence[str] = (),
-        worst: Spent | None = None,
+        need: Need | None = None,
         price_known: bool = True,
         approved: Approved = _nobody,
+        renew: Callable[[], Call] | None = None,
     ) -> Allow | Refuse | Ask:
         """Decide on a call and, where it may be made, reserve its worst case. `step` is the name of a tool's call.
 
-        Where only calls of other lanes stand in its way that may yet use less than they could, they are waited for.
+        Where only calls of other lanes stand in its way that may yet use less than they could, they are waited for;
+        `renew` then tells the call as it is after the wait, with another time and perhaps other links.
+
         Raises: Parked at a ceiling.
         """
         spending, price = self.run.spending, self.run.governor.tool(call.name).price_usd
-        worst = worst or Spent(tool_calls=1, usd=price or Decimal(0))
+        need = need or Need(Spent(tool_calls=1, usd=price or Decimal(0)))
+        worst: Spent | None = None
         while True:
             mark = spending.mark()
+            worst = worst or self._most_of(call, need)
             decision = self._decide_now(call, step, problems, worst, price_known=price_known, approved=approved)
             if isinstance(decision, Allow):
                 reason = spending.enter(self.lane.name, self.stop_if_asked)
@@ -103,19 +108,28 @@ class Seam:
                 reason = decision.reason
             else:
                 return decision
-            worked = Spent(seconds=self.run.worked_seconds())
-            if not spending.may_fit(call, worst, worked, price_known=price_known):
-                raise self._stopped(reason, worst)
-            if not spending.wait_for_others(self.lane.name, mark, self.stop_if_asked):
-                raise self._stopped(reason, worst)
+            most, worst = worst, self._most_of(call, need)
+            if worst.output_tokens < most.output_tokens:  # others took some of the room meanwhile
+                continue
+            worst, worked = None, Spent(seconds=self.run.worked_seconds())
+            fits = spending.may_fit(call, most, worked, price_known=price_known)
+            if not fits or not spending.wait_for_others(self.lane.name, mark, self.stop_if_asked):
+                raise self._stopped(reason, need.with_answer(need.most_tokens))
+            call = renew() if renew is not None else call
+
+    def give_back(self) -> None:
+        """Give back what is reserved for the lane's call, since it is not made now."""
+        self.run.spending.leave(self.lane.name, self.stop_if_asked)
+
+    def _most_of(self, call: Call, need: Need) -> Spent:
+        worked = Spent(seconds=self.run.worked_seconds())
+        return self.run.spending.most_of(call, need, worked, self.stop_if_asked)
 
     def _decide_now(
         self, call: Call, step: str, problems: Sequence[str], worst: Spent, *, price_known: bool, approved: Approved
     ) -> Allow | Refuse | Ask | Halt:
         governor, spending, is_tool = self.run.governor, self.run.spending, call.kind == "tool"
         verdict = governor.verdict(call) if is_tool and call.effect is not None else ALLOWED
-        if self.lane.clearance == "public" and is_tool and (tool := self._tools.get(call.name)) and tool.private:
-            verdict = Verdict("deny", "clearance", f"what it returns is private, and {call.agent} may not read that")
         with self.run.lock:
             decision = decide(
                 call,
@@ -128,7 +142,7 @@ class Seam:
                 argument_problems=problems,
                 out_of_order=governor.out_of_order(step, call) if is_tool else "",
                 verdict=verdict,
-                approved=verdict.decide == "ask" and approved(verdict.approval),
+                approved=verdict.decide == "ask" and approved(call, verdict.approval),
                 ceilings=spending.ceilings(call),
             )
             if isinstance(decision, Allow):
@@ -162,7 +176,7 @@ class Seam:
                     return pack(self._settled(body()), self.run.folder)
                 return self._shared(body, digest(name, self.lane.history, token))
             except BaseException:
-                self.run.spending.leave(self.lane.name, self.stop_if_asked)
+                self.give_back()
                 raise
             finally:
                 self.run.clock.end(self.lane.task, self.lane.agent)

@@ -1,5 +1,6 @@
 """A lane's model calls: each attempt a step, with retries that are bounded, spread and journaled."""
 
+import functools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +10,10 @@ from typing import Any
 
 from models.answer import Answer, ModelError, Usage, estimate_tokens
 from models.choose import chain_of
-from models.prices import cost_of
-from policy.budget import Spent
+from models.prices import cost_of, longest_answer
+from policy.budget import Need, Spent
 from policy.decide import Call
+from project.spec import PriceSpec
 from runs.calls.lanes import Seam
 from runs.calls.rates import rate_key
 from runs.executing.state import Parked
@@ -21,6 +23,13 @@ from runs.told.report import spent_on_model
 
 AskModel = Callable[[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], float], Answer]
 """Makes one attempt: messages, tools, seconds after which it is given up. Raises ModelError."""
+
+_LONGEST_ANSWER = 4096
+"""Tokens that an answer may have under a ceiling where models.yaml does not say: what older models can do at most."""
+_SHORTEST_ANSWER = 256
+"""Tokens below which no answer is asked for."""
+_UNSAID = 1024
+"""Tokens that are reckoned with where nothing depends on them."""
 
 
 @dataclass
@@ -122,7 +131,7 @@ class ModelCalls:
         self._seam.stop_if_asked()
         spending = self._run.spending
         prompt_tokens = estimate_tokens(json.dumps([list(asking.messages), list(asking.tools)], default=str))
-        self._afford_model_call(asking.model, prompt_tokens)
+        most_tokens = self._afford_model_call(asking.model, prompt_tokens)
         record: dict[str, Any] = {
             "kind": "model",
             "task": self._lane.task,
@@ -136,11 +145,13 @@ class ModelCalls:
         }
         if len(self._chain) > 1:
             record["asked"] = asking.model
+        if most_tokens is not None:
+            record["most_tokens"] = most_tokens
         if spec.rate_limit is not None and self._run.rates is not None:
             rate = spec.rate_limit
             self._run.rates.wait(rate_key(spec), rate.calls, rate.seconds, self._seam.stop_if_asked)
         limit = self._seam.time_left(spending.most_seconds(spec.timeout_seconds))
-        ask = self._ask_model if asking.model == self._first else self._run.models[asking.model].ask
+        ask = self._asker(asking.model, most_tokens)
         spending.begin(self._lane.name)
         began = time.monotonic()
         try:
@@ -152,6 +163,8 @@ class ModelCalls:
         record["seconds"] = round(time.monotonic() - began, 4)
         record |= {"answer": answer.to_json(), "usage": asdict(answer.usage)}
         record |= self._price(asking.model, answer.usage)
+        if answer.cut_off and most_tokens is not None:
+            self._warn_of_limit(asking.model, most_tokens)
         self._seam.spend("call", spec.model, spent_on_model(record))
         return record
 
@@ -165,6 +178,8 @@ class ModelCalls:
             "retry_after": error.retry_after,
             "fix": error.fix,
         }
+        if error.unsent:
+            told["unsent"] = True
         if len(self._chain) == 1:
             self._seam.spend("retry", str(error), Spent(model_calls=1))
             return {"error": told}
@@ -189,15 +204,42 @@ class ModelCalls:
         price, source = self._run.prices[model]
         return {"cost_usd": None if price is None else str(cost_of(usage, price)), "price": source}
 
-    def _afford_model_call(self, model: str, prompt_tokens: int) -> None:
+    def _asker(self, model: str, most_tokens: int | None) -> AskModel:
+        if most_tokens is not None:
+            return functools.partial(self._run.models[model].ask, most_tokens=most_tokens)
+        return self._ask_model if model == self._first else self._run.models[model].ask
+
+    def _afford_model_call(self, model: str, prompt_tokens: int) -> int | None:
+        """Reserve the worst case of a call; return how many tokens the model is to be told that it may answer with.
+
+        That is None where models.yaml says it, and where no ceiling depends on it. Raises: Parked at a ceiling.
+        """
         price, source = self._run.prices[model]
         spec = self._specs[model]
-        output = spec.max_tokens or 1024
-        usd = cost_of(Usage(prompt_tokens, output), price) if price else Decimal(0)
-        worst = Spent(model_calls=1, input_tokens=prompt_tokens, output_tokens=output, usd=usd)
         call = Call("model", self._run.run_id, self._lane.task, self._lane.agent, spec.model)
-        known = price is not None or source == "offline"
-        self._seam.decide(call, worst=worst, price_known=known)
+        said = longest_answer(spec)
+        open_ended = said is None and source != "offline" and self._run.spending.counts_answers(call)
+        most = self._longest(model, prompt_tokens) if open_ended else said or _UNSAID
+        need = Need(
+            Spent(model_calls=1, input_tokens=prompt_tokens, usd=_cost(Usage(prompt_tokens, 0), price)),
+            most,
+            _SHORTEST_ANSWER if open_ended else most,
+            _cost(Usage(0, 1), price),
+        )
+        self._seam.decide(call, need=need, price_known=price is not None or source == "offline")
+        return self._run.spending.reserved(self._lane.name).output_tokens if open_ended else None
+
+    def _longest(self, model: str, prompt_tokens: int) -> int:
+        """Return how long an answer may be so that the window holds it, too, also where the prompt is estimated low."""
+        room = self._window(model) - prompt_tokens - prompt_tokens // 4
+        return min(_LONGEST_ANSWER, max(_UNSAID, room))
+
+    def _warn_of_limit(self, model: str, most_tokens: int) -> None:
+        what = f"an answer of {self._specs[model].model} in {self._lane.task} was cut off at {most_tokens} tokens"
+        why = "which is what was reserved for it under a ceiling"
+        told = f"{what}, {why}; set `max_tokens` of {model} in models.yaml"
+        if told not in self._run.warnings:
+            self._run.warnings.append(told)
 
     def _back_off(self, asking: _Asking, tries: int, error: Mapping[str, Any], *, sleep: bool) -> None:
         spec = self._specs[asking.model]
@@ -213,6 +255,10 @@ class ModelCalls:
             return {"kind": "backoff", "task": self._lane.task, "seconds": waited, "reason": error["message"]}
 
         self._seam.journaled(f"{self._lane.name}/backoff#{asking.number}.{asking.attempt}", wait)
+
+
+def _cost(usage: Usage, price: PriceSpec | None) -> Decimal:
+    return cost_of(usage, price) if price else Decimal(0)
 
 
 def _failure(model: str, error: Mapping[str, Any], attempts: int) -> str:

@@ -65,6 +65,7 @@ class ToolHosts:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._owner = 0
+        self._used = False
         self._idle: list[_Host] = []
         self._busy: set[_Host] = set()
 
@@ -121,7 +122,7 @@ class ToolHosts:
             hosts, self._idle = [*self._idle, *self._busy], []
             self._busy.clear()
             self._keeper = self._control = None
-            mine = self._owner == os.getpid()
+            mine, used = self._owner == os.getpid(), self._used
         for host in hosts:
             host.abandoned = True
             with contextlib.suppress(OSError):
@@ -129,6 +130,8 @@ class ToolHosts:
         if control is not None:
             control.close()
         if keeper is not None and mine:
+            if not used:  # it may still be importing, and has nothing to end
+                keeper.kill()
             try:
                 keeper.wait(_CLOSE_SECONDS)
             except subprocess.TimeoutExpired:
@@ -197,6 +200,7 @@ class ToolHosts:
                 # Its hosts inherit what stands in /proc/self/environ; what a function needs it is sent.
                 env=host_environment(os.environ, redaction.hidden_variables(), {}),
             )
+        self._used = False
         self._control = ours
         self._control.settimeout(_LOAD_SECONDS)
         self._idle = []
@@ -204,6 +208,7 @@ class ToolHosts:
     def _fork(self, project: str) -> _Host:
         ours, theirs = socket.socketpair()
         assert self._control is not None
+        self._used = True
         try:
             with theirs:
                 socket.send_fds(self._control, [b"h"], [theirs.fileno()])
@@ -280,6 +285,16 @@ def call_tool(run_id: str, tool: Tool, arguments: dict[str, Any], context: ToolC
         return _told(run_id, lambda: call_here(lambda: tool.call(arguments, context), seconds, tool.name))
     home = tool.home
     return _told(run_id, lambda: _in_host(run_id, tool, home, "call", arguments, context, seconds))
+
+
+def prepare_tool(run_id: str, tool: Tool, context: ToolContext) -> None:
+    """Have the process that will run a tool started, with the tool loaded, so that a call of it begins at once.
+
+    What keeps it from being loaded is told by the call itself. Raises: Parked.
+    """
+    if tool.home is not None:
+        with contextlib.suppress(FunctionFailed):
+            _in_host(run_id, tool, tool.home, "load", {}, context, _LOAD_SECONDS)
 
 
 def _told(run_id: str, work: Callable[[], Any]) -> Any:

@@ -49,8 +49,11 @@ class ToolRetries:
             if retry is None or tries >= retry.attempts or not _again(record, retry):
                 break
             self._back_off(call.name, tries, retry, wrong)
+            again, record = self._calls.make(call, tries + 1)
+            if _is_out_of_order(record):  # its calls are used up: the agent reads what was wrong with the last one
+                return text, wrong, tries
             tries += 1
-            text, record = self._calls.make(call, tries)
+            text = again
         return text, wrong, tries
 
     def _fall_back(self, call: ToolCall, use: ToolUse, text: str, wrong: str, tries: int) -> str:
@@ -123,6 +126,11 @@ def _wrong(record: Mapping[str, Any], retry: ToolRetrySpec | None) -> str:
         return str(record["error"]["message"])
     empty = retry is not None and "empty" in retry.on and found_nothing(str(record.get("result", "")))
     return "it found nothing" if empty else ""
+
+
+def _is_out_of_order(record: Mapping[str, Any]) -> bool:
+    """Say whether the order rules let no further attempt be made."""
+    return "refused" in record and record.get("rule") == "order"
 
 
 def _again(record: Mapping[str, Any], retry: ToolRetrySpec) -> bool:

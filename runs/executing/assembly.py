@@ -206,7 +206,7 @@ def _check_prices(run: RunState, beside: Ceilings) -> None:
         name, ceiling = found
         raise AppError(
             f"the price of {run.plan.models[name].model} is not known, so {ceiling} can't be kept",
-            fix=f"write it in models.yaml, in US dollars per million tokens: {name}: {{price: {{input: N, ...}}}}",
+            fix=f"write `price: {{input: N, output: N}}` at {name} in models.yaml, in US dollars per million tokens",
         )
 
 

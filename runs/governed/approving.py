@@ -1,24 +1,23 @@
 """Approvals of tool calls: what a person is shown, and whether what they said holds for the call that is made."""
 
 import functools
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from policy.approval import binding, bound_call, hash_of
+from policy.approval import bound_call, hash_of
 from policy.decide import Call
+from project.errors import UsageError
 from project.spec_policy import ApprovalSpec
 from runs.calls.lanes import Lane
 from runs.executing.state import RunState
 from runs.governed.call_text import Scene, prompt_of, text_of
-from runs.governed.governing import call_places
-from runs.governed.terms import Terms, Voice, may_answer, read_voices, until, why_void
+from runs.governed.terms import Terms, Voice, Witness, expiry, may_answer, read_voices, until, why_void
 from runs.governed.visible import visible_json
 from runs.people.asking import ask_about_call
-from runs.people.questions import Answer, Question
+from runs.people.questions import Answer, Question, read_mapping
 from tools.tool import Tool
 
 
@@ -29,11 +28,13 @@ class Approval:
     arguments: dict[str, Any]
     """Arguments of the call, as they let it be made."""
     binding: str
-    """Of the call with these arguments."""
+    """Of the call with these arguments, as it was when they let it be made; "" fits no call."""
     until: float
     """It does not count any more after this."""
     by: tuple[str, ...]
     """Who approved, as user@host."""
+    asked: ApprovalSpec = field(default_factory=ApprovalSpec)
+    """Who was to approve it."""
     edited: bool = False
     """Whether the arguments are others than the agent's."""
 
@@ -48,19 +49,55 @@ class Rejection:
     """Who, as user@host."""
 
 
-def is_bound(approval: Approval, step: str, call: Call) -> bool:
-    """Say whether an approval is one of exactly this call."""
-    return approval.binding == binding(step, call)
+Describe = Callable[[Mapping[str, Any]], Call]
+"""Returns the call with other arguments, as it is now. Called inside a step only."""
 
 
-def suffices(approval: Approval, asked: ApprovalSpec) -> bool:
-    """Say whether those who approved are whom a rule asks: it may be another rule than the one that asked them."""
-    return len(approval.by) >= (2 if asked.four_eyes else 1) and all(may_answer(by, asked) for by in approval.by)
+@dataclass(frozen=True)
+class Standing:
+    """What people have let be made, held against the call that is about to be made."""
+
+    run: RunState
+    step: str
+    approval: Approval
+    witness: Witness | None
+    """Who said, of a call that a crash left open, that it did not happen."""
+
+    def why_void(self, call: Call, asked: ApprovalSpec) -> str:
+        """Say why the approval does not let the call be made now; "" when it does. Called inside a step only.
+
+        `asked` is how a rule wants it approved, which may be another one than the rule that asked. Who says that a call
+        did not happen has it made again: so they must be who may approve it, and where two must, it takes another one.
+        """
+        approval, witness = self.approval, self.witness
+        if approval.binding != _binding(self.run, self.step, call):
+            return "the call is not the one that was approved"
+        if time.time() >= approval.until:
+            return "the approval was not used in time"
+        if len(approval.by) < (2 if asked.four_eyes else 1) or not all(may_answer(by, asked) for by in approval.by):
+            return "those who approved it are not whom this rule asks"
+        if witness is None:
+            return ""
+        says = f"a crash left the call open; {witness.by} says that it did not happen"
+        if not may_answer(witness.by, asked):
+            return f"{says}, and may not have it made again"
+        return f"{says}, and a second person must have it made again" if asked.four_eyes else ""
+
+    def voices(self, call: Call, asked: ApprovalSpec) -> list[list[Any]]:
+        """Return whose word counts already when it is approved anew: by whom and when. Called inside a step only.
+
+        That is the witness of two people, if it is the approved call that they saw; else they all look at it afresh.
+        """
+        witness, now = self.witness, time.time()
+        if witness is None or not asked.four_eyes or not may_answer(witness.by, asked):
+            return []
+        same = self.approval.binding == _binding(self.run, self.step, call)
+        good = now < self.approval.until and now < expiry(asked, witness.at)
+        return [[witness.by, witness.at]] if same and good else []
 
 
-def has_lapsed(approval: Approval) -> bool:
-    """Say whether an approval does not count any more. Called inside a step only."""
-    return time.time() >= approval.until
+def _binding(run: RunState, step: str, call: Call) -> str:
+    return hash_of(bound_call(step, call, run.paths.told))
 
 
 @dataclass(frozen=True)
@@ -80,32 +117,36 @@ class _Turn:
 
 @dataclass(frozen=True)
 class _Asking:
-    """One call that people are asked about, with all that it is judged by."""
+    """One call that people are asked about, with all that it is judged by.
+
+    Between steps nothing of it is looked at but what was journaled: whatever is bound comes from the step that asks.
+    """
 
     run: RunState
     lane: Lane
     step: str
-    call: Call
+    describe: Describe
     tool: Tool
-    agent_arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    agent_arguments: Mapping[str, Any]
 
-    def terms(self, name: str, turn: _Turn) -> Terms:
+    def terms(self, name: str, turn: _Turn, call: Call) -> Terms:
         """Return when an answer counts to the question in the step `name`."""
-        bound = bound_call(self.step, self.call, turn.arguments) | {"question": name}
+        bound = bound_call(self.step, call, self.run.paths.told) | {"question": name}
         own = hash_of(bound)
         voices = tuple(Voice(by, at, own) for by, at in turn.voices)
-        taint = self.call.taint
+        taint = call.taint
         return Terms(bound, own, turn.approval, turn.rule, taint.untrusted, taint.private, voices)
 
     def question(self, name: str, turn: _Turn) -> Question:
         """Return the question. Called inside a step only."""
-        run, lane, terms = self.run, self.lane, self.terms(name, turn)
+        run, lane, call = self.run, self.lane, self.describe(turn.arguments)
+        terms = self.terms(name, turn, call)
         earlier, was = self._earlier()
         with run.lock:
             found = [one for one in run.found.get(lane.task, ()) if one.id.startswith(f"{lane.name}/")]
             spent = run.spending.spent
         scene = Scene(
-            self.call,
+            call,
             self.tool,
             turn.arguments,
             terms,
@@ -119,7 +160,7 @@ class _Asking:
             Path(run.folder, "files"),
         )
         editable = visible_json(turn.arguments)
-        prompt = prompt_of(self.call, self.tool)
+        prompt = prompt_of(call, self.tool)
         return Question(lane.task, prompt, text_of(scene), editable, "approval", terms=terms)
 
     def _earlier(self) -> tuple[Mapping[str, Any] | None, str]:
@@ -130,7 +171,7 @@ class _Asking:
             terms = row.question.terms
             if terms is None or row.answer is None or row.step.startswith(f"{self.step}/"):
                 continue
-            if terms.call["tool"] == self.call.name and row.step.startswith(f"{self.lane.name}/"):
+            if terms.call["tool"] == self.tool.name and row.step.startswith(f"{self.lane.name}/"):
                 return terms.call["arguments"], "rejected" if row.answer.rejected else "approved"
         return None, ""
 
@@ -139,13 +180,15 @@ class _Asking:
 
         Called inside a step only. The hash is computed from the call that is about to be made, not from what is stored.
         """
-        terms = self.terms(name, turn)
+        call = self.describe(turn.arguments)
+        terms = self.terms(name, turn, call)
         terms = replace(terms, expires_at=stored.terms.expires_at if stored.terms is not None else 0.0)
-        told = {"tool": self.call.name, "rule": turn.rule, "binding": terms.binding, "arguments": turn.arguments}
-        record: dict[str, Any] = {"call": told, "void": "", "again": None, "edited": None}
+        told = {"tool": call.name, "rule": turn.rule, "binding": terms.binding, "arguments": turn.arguments}
+        bound = _binding(self.run, self.step, call)
+        record: dict[str, Any] = {"call": told, "bound": bound, "void": "", "again": None, "edited": None}
         try:
-            edited = json.loads(answer.said) if answer.said and not answer.rejected else None
-        except (ValueError, RecursionError):
+            edited = read_mapping(answer.said) if answer.said and not answer.rejected else None
+        except UsageError:
             return record | {"void": "the arguments that were given can't be read"}
         said = terms.binding if edited is None else terms.with_arguments(edited)
         wanted = replace(terms, approval=_by_one(turn.approval)) if edited is not None else terms
@@ -159,8 +202,8 @@ class _Asking:
         problems = self.tool.check(edited)
         if problems:
             return {"void": f"the changed arguments are wrong: {'; '.join(problems)}"}
-        places = call_places(self.run.paths.all_here(edited), Path(self.run.folder, "files"), self.tool)
-        verdict = self.run.governor.verdict(replace(self.call, arguments=edited, places=places))
+        call = self.describe(edited)
+        verdict = self.run.governor.verdict(call)
         if verdict.decide == "deny":
             return {"void": f"the changed arguments are refused: {verdict.reason or verdict.rule}"}
         spec, why, rule = turn.approval, turn.why, turn.rule
@@ -168,23 +211,31 @@ class _Asking:
             spec, why, rule = verdict.approval, verdict.reason or verdict.rule, verdict.rule
         allowed = may_answer(answer.by, spec)
         if allowed and not spec.four_eyes:
-            return {}
+            return {"bound": _binding(self.run, self.step, call)}
         again = {"arguments": edited, "approval": spec.model_dump(mode="json"), "why": why, "rule": rule}
         return {"again": again | {"voices": [[answer.by, answer.at]] if allowed else []}}
 
 
 def ask_approval(
-    run: RunState, lane: Lane, name: str, step: str, call: Call, tool: Tool, asks: Mapping[str, Any]
+    run: RunState,
+    lane: Lane,
+    name: str,
+    step: str,
+    describe: Describe,
+    tool: Tool,
+    arguments: Mapping[str, Any],
+    asks: Mapping[str, Any],
 ) -> Approval | Rejection:
-    """Ask people about a call in the step `name`. `step` is the call's own, `asks` why they are asked.
+    """Ask people about a call in the step `name`. `step` is the call's own, `asks` is journaled: why they are asked.
 
     An answer that does not count is journaled with the reason, and the question put anew in `<name>.2`, `<name>.3` …
 
     Raises: Parked (waiting) with nobody to ask.
     """
     spec = ApprovalSpec.model_validate(asks["approval"])
-    asking = _Asking(run, lane, step, call, tool, dict(call.arguments))
-    turn = _Turn(dict(call.arguments), spec, asks["question"], asks["rule"])
+    asking = _Asking(run, lane, step, describe, tool, arguments)
+    voices, void = _read_pairs(asks.get("voices", ())), asks.get("void", "")
+    turn = _Turn(dict(arguments), spec, asks["question"], asks["rule"], voices, void)
     number = 0
     while True:
         number += 1
@@ -204,7 +255,7 @@ def ask_approval(
 def _next(turn: _Turn, record: Mapping[str, Any]) -> _Turn:
     """Return what is asked about when a person has changed the arguments, and another one must approve them."""
     again = record["again"]
-    voices = tuple((str(by), float(at)) for by, at in again["voices"])
+    voices = _read_pairs(again["voices"])
     spec = ApprovalSpec.model_validate(again["approval"])
     void = f"{record['by']} has changed the arguments"
     return _Turn(again["arguments"], spec, again["why"], again["rule"], voices, void, edited=True)
@@ -213,10 +264,14 @@ def _next(turn: _Turn, record: Mapping[str, Any]) -> _Turn:
 def _approval(asking: _Asking, turn: _Turn, record: Mapping[str, Any]) -> Approval:
     arguments = turn.arguments if record["edited"] is None else record["edited"]
     voices = read_voices(record["voices"])
-    bound = binding(asking.step, asking.call, arguments)
     by = tuple(voice.by for voice in voices)
     changed = arguments != asking.agent_arguments
-    return Approval(arguments, bound, until(voices, turn.approval), by, changed)
+    bound = record.get("bound", "")  # journals of before it was noted: it is approved anew
+    return Approval(arguments, bound, until(voices, turn.approval), by, turn.approval, changed)
+
+
+def _read_pairs(found: Sequence[Sequence[Any]]) -> tuple[tuple[str, float], ...]:
+    return tuple((str(by), float(at)) for by, at in found)
 
 
 def _by_one(approval: ApprovalSpec) -> ApprovalSpec:

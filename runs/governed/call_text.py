@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 from policy.budget import Spent
 from policy.decide import Call
+from policy.places import NOWHERE, is_outside
 from runs.executing.state import Found
 from runs.governed.terms import Terms, who_may
 from runs.governed.visible import mixed_words, visible, visible_json, visible_line
@@ -106,7 +108,7 @@ def _behalf(call: Call) -> str:
 
 def _spent(spent: Spent) -> str:
     tokens = spent.input_tokens + spent.output_tokens
-    calls = f"{spent.model_calls} model calls, {spent.tool_calls} tool calls, {tokens} tokens"
+    calls = f"model calls {spent.model_calls}, tool calls {spent.tool_calls}, tokens {tokens}"
     unknown = " and calls of unknown price" if spent.unpriced_calls else ""
     return f"{calls}, {spent.usd.normalize():f} USD{unknown} so far" if spent.usd else f"{calls}{unknown} so far"
 
@@ -142,6 +144,22 @@ def _arguments(scene: Scene) -> Iterator[str]:
     forged = [word for text in texts_in(scene.arguments) for word in mixed_words(text)]
     if forged:
         yield f"  careful: letters of several alphabets in one word: {', '.join(_ascii(word) for word in forged[:5])}"
+    yield from _places(scene)
+
+
+def _places(scene: Scene) -> Iterator[str]:
+    """Tell where paths lead, if that is not what they say."""
+    for name, place in sorted(scene.call.places.items()):
+        said = str(scene.arguments.get(name, ""))
+        where = visible_line(place.replace("\0", "\u2026"))
+        if place == NOWHERE:
+            yield f"  careful: it can't be told where `{visible_line(name)}` leads"
+        elif is_outside(place) and posixpath.normpath(said) != place:
+            yield f"  careful: `{visible_line(name)}` leads to {where}, outside the run's folder"
+        elif is_outside(place):
+            yield f"  `{visible_line(name)}` lies outside the run's folder"
+        elif said and posixpath.normpath(said) != place:
+            yield f"  `{visible_line(name)}` leads to {where} in the run's folder"
 
 
 def _indented(lines: Sequence[str]) -> Iterator[str]:

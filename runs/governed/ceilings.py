@@ -52,9 +52,15 @@ def project_ceilings(project: str, policy: PolicySpec | None) -> list[Shared]:
     name, budgets = f"project {project}", policy.budgets
     found: list[Shared] = []
     if budgets.day is not None:
-        found.append(Shared(Scope("this day", "`budgets: day:` in policy.yaml"), budgets.day, name, "day"))
+        found.append(
+            Shared(Scope("this day", "`budgets: day:` in policy.yaml"), budgets.day, name, "day", project=project)
+        )
     if budgets.month is not None:
-        found.append(Shared(Scope("this month", "`budgets: month:` in policy.yaml"), budgets.month, name, "month"))
+        found.append(
+            Shared(
+                Scope("this month", "`budgets: month:` in policy.yaml"), budgets.month, name, "month", project=project
+            )
+        )
     return found
 
 
@@ -68,7 +74,8 @@ def day_of_schedule(spec: ScheduleSpec) -> dict[str, Any]:
 def schedule_ceilings(project: str, name: str, budget: BudgetSpec, timezone: str) -> Shared:
     """Return the ceilings of all runs of a schedule in one day of its time zone."""
     scope = Scope(f"the day of schedule {name}", "`daily_budget:` in schedules.yaml")
-    return Shared(scope, budget, f"schedule {project}/{name}", "day", read_zone(timezone) or UTC)
+    zone = read_zone(timezone) or UTC
+    return Shared(scope, budget, f"schedule {project}/{name}", "day", zone, project=project, schedule=name)
 
 
 def _of_schedule(project: str, origin: Mapping[str, Any]) -> list[Shared]:

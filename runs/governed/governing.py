@@ -3,7 +3,7 @@
 import os
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,16 +11,18 @@ from typing import Any
 
 from policy.decide import ALLOWED, Call, Principal, Taint, Verdict
 from policy.order import Made, not_called, out_of_order
+from policy.outward import words_sent
 from policy.places import NOWHERE, places_in
 from policy.rulebook import Rulebook
 from project.errors import AppError
 from project.spec_policy import PolicySpec, ToolPolicySpec
+from runs.governed.carried import Carried
 from runs.told.report import Step
 from tools.tool import Tool
 
 _NOTHING = ToolPolicySpec()
 _PART = re.compile(r"/(?:approved#\d+|intent)(?:\.\d+)?")
-_ATTEMPT = re.compile(r"(#\d+)(?:\.\d+)+$")
+_TURN = re.compile(r"\.\d+$")
 
 
 class Governor:
@@ -30,6 +32,8 @@ class Governor:
         """`policy` is None for runs that were started before there were policies: they go on as they began."""
         self.policy = policy
         self.by, self.schedule = by, schedule
+        self.carried = Carried()
+        """What the run's files carry of what it has read."""
         self._rules = Rulebook(policy) if policy is not None else None
         self._made: dict[str, Made] = {}
         self._begun: set[str] = set()
@@ -104,12 +108,13 @@ class Governor:
                 self._made[_call_of(step)] = Made(call.task, self.written(call.name), False)
 
     def note(self, step: str, record: Mapping[str, Any]) -> None:
-        """Note how a call ended; one that was not made is not counted."""
+        """Note how a call ended, and which files it left; one that was not made is not counted."""
+        self.carried.note(record)
         if record.get("kind") != "tool":
             return
         with self._lock:
             if "refused" in record or "asks" in record:
-                if _call_of(step) in self._begun:  # a further attempt takes nothing back of the one before
+                if _call_of(step) in self._begun:  # what was made before a crash is not taken back
                     self._made.pop(_call_of(step), None)
             else:
                 failed = any(key in record for key in ("error", "unknown_outcome", "lost"))
@@ -118,18 +123,29 @@ class Governor:
 
     def remember(self, steps: Sequence[Step]) -> None:
         """Take up the calls of earlier executions of the run."""
+        announced = {_call_of(step.name) for step in steps if step.kind == "intent"}
         for step in steps:
             if step.kind == "intent" and not step.record.get("refused") and "asks" not in step.record:
                 name = _call_of(step.name)
                 tool = name.rpartition("/")[2].partition("#")[0]
                 with self._lock:
                     self._made.setdefault(name, Made(step.record["task"], self.written(tool), False))
-            self.note(step.name, step.record)
+            self.note(_settled_call(step.name, announced), step.record)
 
 
 def _call_of(step: str) -> str:
-    """Return the name of the call that a step is of: its intent, what a person approved, a further attempt."""
-    return _ATTEMPT.sub(r"\1", _PART.sub("", step))
+    """Return the name of the call that a step is of: its intent, what a person approved. An attempt is a call."""
+    return _PART.sub("", step)
+
+
+def _settled_call(step: str, announced: Collection[str]) -> str:
+    """Return the name of the call whose step this is, also where it settles one that a crash left open.
+
+    Only what may be done once is announced and may be left open; it has no further attempts, and its turns are named
+    as attempts are.
+    """
+    before = _TURN.sub("", _call_of(step))
+    return before if before in announced else step
 
 
 def principal_of(governor: Governor, run_id: str, crew: str, task: str, agent: str, chain: Sequence[str]) -> Principal:
@@ -138,11 +154,49 @@ def principal_of(governor: Governor, run_id: str, crew: str, task: str, agent: s
 
 
 def call_places(arguments: Mapping[str, Any], folder: Path, tool: Tool | None = None) -> dict[str, str]:
-    """Return the paths among the arguments of a call, links resolved, by argument. `folder` is the run's own."""
-    return places_in(arguments, folder, None if tool is None or tool.knows_run else _working_folder())
+    """Return the paths among the arguments of a call, links resolved, by argument. `folder` is the run's own.
+
+    What YAML fixes and what the tool takes by itself are arguments, too; but not with Muster's own tools, whose folders
+    are those of the project.
+    """
+    if tool is not None and not tool.builtin:
+        arguments = {**tool.taken(arguments), **arguments, **tool.settings}
+    return places_in(arguments, folder, None if tool is None or tool.knows_run else working_folder())
 
 
-def _working_folder() -> str:
+def other_places(arguments: Mapping[str, Any], folder: Path, tool: Tool | None) -> dict[str, str]:
+    """Return the paths of a call as if they were meant from the run's folder, where its tool does not know that.
+
+    Rules are written with paths from there: one that denies must not lose what it was meant for.
+    """
+    return {} if tool is None or tool.knows_run else call_places(arguments, folder, replace(tool, knows_run=True))
+
+
+def words_outward(
+    arguments: Mapping[str, Any], folder: Path, tool: Tool | None, said: ToolPolicySpec
+) -> dict[str, Any]:
+    """Return the words among the arguments of a call that leave this machine although the tool only reads.
+
+    Called inside a step only.
+    """
+    if tool is None or tool.effect != "read" or said.domains == [] or not reads_afar(tool):
+        return {}
+    return words_sent(arguments, folder, None if tool.knows_run else working_folder())
+
+
+def reads_afar(tool: Tool) -> bool:
+    """Say whether a tool that reads asks something outside of this machine, as far as is known of it.
+
+    One of the project's that does not say so itself does, unless nobody else writes what it returns, or that is
+    private: then what it asks is the user's own.
+    """
+    if tool.builtin:
+        return False
+    return tool.afar if tool.afar is not None else tool.returns == "untrusted" and not tool.private
+
+
+def working_folder() -> str:
+    """Return the folder from which tools take relative paths that know nothing of the run."""
     try:
         return os.getcwd()
     except OSError:  # it was removed: nobody can tell what lies in it

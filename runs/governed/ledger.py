@@ -2,7 +2,8 @@
 
 A call is entered with its worst case before it is made and settled with what it really used after it, in one short
 transaction each. The totals are one row for each day or month, so that a look costs the same however much was spent.
-A reservation whose call is not known to have ended counts for ever: nobody can say that it cost less.
+A reservation whose call is not known to have ended counts for ever: nobody can say that it cost less. A total begins
+with what the runs that have no part in it spent in its period before its first call.
 """
 
 import json
@@ -21,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from policy.budget import Ceiling, Scope, Spent, first_over
 from policy.decide import Call
 from project.spec import BudgetSpec
+from runs.governed.earlier import spent_since
 from runs.stored.database import is_outage, is_sqlite
 from runs.stored.tables import RESERVATIONS, TOTALS, insert_new
 
@@ -62,6 +64,15 @@ class Shared:
     period: Literal["day", "month"]
     zone: tzinfo = UTC
     """Whose day it is."""
+    project: str = ""
+    """Name of the project whose runs count; "": what was spent before the first call is not looked for."""
+    schedule: str = ""
+    """Of which only the runs count; "": all of the project's."""
+
+    def begins_at(self, now: float) -> float:
+        """Return when the period of this instant began, in seconds since 1970."""
+        midnight = datetime.fromtimestamp(now, self.zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight if self.period == "day" else midnight.replace(day=1)).timestamp()
 
     def total(self, now: float) -> str:
         """Name the total into which a call of this instant counts."""
@@ -87,6 +98,10 @@ class _Full(Exception):
     """A shared ceiling has no room: the transaction is undone."""
 
 
+class _New(Exception):
+    """A total is not there yet: the transaction is undone."""
+
+
 class Ledger:
     """The reservations of runs and the totals they share, in the database. May be used from any thread."""
 
@@ -109,7 +124,7 @@ class Ledger:
         """
         now = time.time()
         totals = {one.total(now): one for one in shared}
-        made = Reservation(uuid.uuid4().hex, call.task, call.agent, call.name, worst, tuple(sorted(totals)))
+        made = Reservation(_new_id(now), call.task, call.agent, call.name, worst, tuple(sorted(totals)))
         if worst.usd * _PICO > _LARGEST:
             return f"max_usd: the next call may cost {worst.usd:f}, which is more than can be counted"
 
@@ -119,9 +134,28 @@ class Ledger:
                     self._reserve(connection, run_id, call, made, totals, now, done)
             except _Full as full:
                 return str(full)
+            except _New:
+                self._begin(totals, now)
+                return work()
             return ""
 
         return self._insist(work, check) or made
+
+    def _begin(self, totals: Mapping[str, Shared], now: float) -> None:
+        """Make the totals that are not there, with what was spent in their periods before; the first to do it wins.
+
+        It is read outside the transaction. That counts nothing twice: who carries the ceiling makes no call before the
+        total is there, and one that is there stays as it is.
+        """
+        there = self._there(list(totals))
+        earlier = {
+            name: spent_since(self._database, one.project, one.schedule, one.begins_at(now)) if one.project else Spent()
+            for name, one in totals.items()
+            if name not in there
+        }
+        with self._transaction() as connection:
+            for name in sorted(earlier):
+                insert_new(connection, TOTALS, {"name": name, **amounts_of(earlier[name])})
 
     def _reserve(
         self,
@@ -134,7 +168,7 @@ class Ledger:
         done: Sequence[str],
     ) -> None:
         row = {"run_id": run_id, "task": made.task, "agent": made.agent, "call": made.call, "made_at": now}
-        row |= {"id": made.id, "state": made.state, "totals": json.dumps(made.totals), **_amounts(made.spent)}
+        row |= {"id": made.id, "state": made.state, "totals": json.dumps(made.totals), **amounts_of(made.spent)}
         if connection.execute(_INSERT, row).first() is None:
             return  # a first try got through, and its success was not heard of
         found = _locked(connection, made.totals)
@@ -144,7 +178,7 @@ class Ledger:
         reason = first_over(ceilings, kind=call.kind, worst_usd=worst.usd, worst_tokens=tokens, name=call.name)
         if reason:
             raise _Full(reason)
-        _add(connection, made.totals, _amounts(worst))
+        _add(connection, made.totals, amounts_of(worst))
         for reservation_id in done:
             connection.execute(_FORGET, {"id": reservation_id})
 
@@ -154,8 +188,8 @@ class Ledger:
         `lost` is what it may have used beside that: the totals keep it, and it is kept as a lost reservation.
         """
         counted = real if lost is None else real.plus(lost)
-        change = {name: _amounts(counted)[name] - amount for name, amount in _amounts(made.spent).items()}
-        row = {"state": "settled", **_amounts(real)} if lost is None else {"state": "lost", **_amounts(lost)}
+        change = {name: amounts_of(counted)[name] - amount for name, amount in amounts_of(made.spent).items()}
+        row = {"state": "settled", **amounts_of(real)} if lost is None else {"state": "lost", **amounts_of(lost)}
         row["id"] = made.id
 
         def work() -> None:
@@ -185,10 +219,17 @@ class Ledger:
 
     def totals(self, names: Sequence[str]) -> dict[str, Spent]:
         """Return what counts towards these totals, what is set aside included."""
+        found = self._there(names)
+        return {name: found.get(name, Spent()) for name in names}
+
+    def _there(self, names: Sequence[str]) -> dict[str, Spent]:
         query = sa.select(TOTALS).where(TOTALS.c.name.in_(names))
         with self._database.connect() as connection:
-            found = {row["name"]: _spent(row) for row in connection.execute(query).mappings()}
-        return {name: found.get(name, Spent()) for name in names}
+            return {row["name"]: _spent(row) for row in connection.execute(query).mappings()}
+
+    def look(self, names: Sequence[str], check: Check) -> dict[str, Spent]:
+        """Return what `totals` does; `check` is called while the database is gone."""
+        return self._insist(lambda: self.totals(names), check)
 
     @contextmanager
     def _transaction(self) -> Generator[sa.Connection]:
@@ -218,15 +259,25 @@ def lost_of(reservations: Sequence[Reservation]) -> dict[str, Any]:
     return {"calls": len(lost), "tokens": tokens, "cost_usd": str(usd)}
 
 
+def _new_id(now: float) -> str:
+    """Return an id that says when it was made: by it, an auditor knows into which totals the call counts."""
+    return f"{int(now * 1000)}.{uuid.uuid4().hex}"
+
+
+def reserved_at(reservation_id: str) -> float | None:
+    """Return when a reservation was made, in seconds since 1970; None where its id is of an older version."""
+    at, dot, _ = reservation_id.partition(".")
+    return int(at) / 1000 if dot and at.isdigit() else None
+
+
 def _locked(connection: sa.Connection, names: Sequence[str]) -> dict[str, Spent]:
-    """Return the totals of these names, which nobody else changes before the transaction ends."""
+    """Return the totals of these names, which nobody else changes before the transaction ends. Raises: _New."""
     look = _LOOK if connection.dialect.name == "sqlite" else _LOOK_AND_LOCK
     found: dict[str, Spent] = {}
     for name in sorted(names):  # in this order in every process: none waits for another that waits for it
         row = connection.execute(look, {"name": name}).mappings().first()
         if row is None:
-            insert_new(connection, TOTALS, {"name": name, **_amounts(Spent())})
-            row = connection.execute(look, {"name": name}).mappings().one()
+            raise _New
         found[name] = _spent(row)
     return found
 
@@ -236,7 +287,7 @@ def _add(connection: sa.Connection, names: Sequence[str], amounts: Mapping[str, 
         connection.execute(_ADD, {"name": name, **amounts})
 
 
-def _amounts(spent: Spent) -> dict[str, int]:
+def amounts_of(spent: Spent) -> dict[str, int]:
     """Return whole numbers, money rounded up."""
     return {
         "model_calls": spent.model_calls,
@@ -248,7 +299,7 @@ def _amounts(spent: Spent) -> dict[str, int]:
 
 
 def _spent(row: Mapping[Any, Any]) -> Spent:
-    """Read what `_amounts` wrote; tokens are not told apart."""
+    """Read what `amounts_of` wrote; tokens are not told apart."""
     return Spent(
         model_calls=row["model_calls"],
         tool_calls=row["tool_calls"],

@@ -171,10 +171,10 @@ def _related(one: str, other: str) -> bool:
 
 
 def _masked(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value if key in _SAFE else _mask(value, _LEAVES.get(key, ())) for key, value in record.items()}
+    return {key: value if key in _SAFE else mask(value, _LEAVES.get(key, ())) for key, value in record.items()}
 
 
-def _mask(value: Any, safe: Collection[str] = ()) -> Any:
+def mask(value: Any, safe: Collection[str] = ()) -> Any:
     """Put lengths in the place of texts; shapes, numbers and the parts that are `safe` stay."""
     if isinstance(value, str):
         return f"[private: {len(value)} characters]" if value else value
@@ -182,11 +182,11 @@ def _mask(value: Any, safe: Collection[str] = ()) -> Any:
         entries = cast(Mapping[str, Any], value).items()
         return {key: _mask_entry(key, item, safe) for key, item in entries}
     if isinstance(value, list | tuple):
-        return [_mask(item, safe) for item in cast(Sequence[Any], value)]
+        return [mask(item, safe) for item in cast(Sequence[Any], value)]
     return value
 
 
 def _mask_entry(key: str, item: Any, safe: Collection[str]) -> Any:
     if key not in safe:
-        return _mask(item)
-    return _mask(item, _LEAVES["calls"]) if key in ("calls", "tool_calls") else item
+        return mask(item)
+    return mask(item, _LEAVES["calls"]) if key in ("calls", "tool_calls") else item

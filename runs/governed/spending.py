@@ -7,17 +7,19 @@ counted again: from the journal, and from the reservations of calls that never w
 import contextlib
 import functools
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
-from policy.budget import RUN, Added, Ceiling, Scope, Spent, counts_calls, first_over
+from policy.budget import RUN, Added, Ceiling, Need, Scope, Spent, counts_answers, counts_calls, first_over
 from policy.decide import Call
 from project.errors import Stop
 from project.spec import BudgetSpec
 from project.spec_policy import CallBudgetSpec
 from runs.governed.ceilings import Ceilings
-from runs.governed.ledger import Check, Ledger, Reservation
+from runs.governed.ledger import Check, Ledger, Reservation, amounts_of
 from runs.told.report import Step, spent_on
 
 RESERVED = "reservation"
@@ -131,6 +133,43 @@ class Spending:
         usd, tokens = worst.usd if price_known else None, worst.input_tokens + worst.output_tokens
         return first_over(at_best, kind=call.kind, worst_usd=usd, worst_tokens=tokens, name=call.name) is None
 
+    def most_of(self, call: Call, need: Need, worked: Spent, check: Check) -> Spent:
+        """Return the worst case of a call, its answer as long as the ceilings leave room for.
+
+        What calls of this run under way have reserved is left: they are waited for, rather than an answer cut short.
+        `worked` is the time that was worked at the run. Raises: what `check` does, while the database is gone.
+        """
+        if need.most_tokens == need.least_tokens:
+            return need.with_answer(need.most_tokens)
+        with self._changed:
+            whole = self._counted("", reserved=False).plus(worked)
+        left = [*self.ceilings(call, reserved=False), Ceiling(RUN, whole, self._budget), *self._shared_left(check)]
+        return need.within(left)
+
+    def counts_answers(self, call: Call) -> bool:
+        """Say whether a ceiling in dollars or tokens applies to a call."""
+        shared = (one.budget for one in self._shared)
+        return any(map(counts_answers, (self._budget, *shared, *(one.budget for one in self.ceilings(call)))))
+
+    def _shared_left(self, check: Check) -> list[Ceiling]:
+        """Return the shared ceilings in dollars or tokens, without what calls of this run have reserved."""
+        shared = [one for one in self._shared if counts_answers(one.budget)]
+        if self._ledger is None or not shared:
+            return []
+        now = time.time()
+        found = self._ledger.look([one.total(now) for one in shared], check)
+        with self._changed:
+            mine = [one.durable for one in self._booked.values() if one.durable is not None]
+        return [
+            Ceiling(one.scope, _without(found[total], mine, total), one.budget)
+            for one, total in zip(shared, (one.total(now) for one in shared), strict=True)
+        ]
+
+    def reserved(self, lane: str) -> Spent:
+        """Return the worst case that is set aside for a lane's call."""
+        with self._changed:
+            return self._booked[lane].worst
+
     def wait_for_others(self, lane: str, mark: int, check: Check) -> bool:
         """Wait until another lane's call has ended since `mark`; False when none is under way."""
         while True:
@@ -185,7 +224,7 @@ class Spending:
         if booked is not None and record["kind"] == "intent":
             return dict(record)
         real, made = _real(record), booked.durable if booked is not None else None
-        lost = _on_top(booked.worst) if booked is not None and made is not None and _may_be_billed(record) else None
+        lost = _on_top(booked.worst) if booked is not None and made is not None and may_be_billed(record) else None
         if self._ledger is not None and made is not None and (made.totals or lost is not None):
             with contextlib.suppress(Stop):  # the database is gone, and the process wants to end: a resume settles it
                 self._ledger.settle(made, real, check, lost=lost)
@@ -236,7 +275,7 @@ class Spending:
         for one in found:
             record = journaled.get(one.id)
             if record is not None and one.state != "lost":
-                lost = _on_top(one.spent) if _may_be_billed(record) else None
+                lost = _on_top(one.spent) if may_be_billed(record) else None
                 self._ledger.settle(one, _real(record), _go_on, lost=lost)
                 if lost is None:
                     settled.append(one.id)
@@ -291,9 +330,25 @@ def _real(record: Mapping[str, Any]) -> Spent:
     return spent_on(record).plus(Spent(seconds=float(record.get("seconds", 0.0))))
 
 
-def _may_be_billed(record: Mapping[str, Any]) -> bool:
+def amounts_in(record: Mapping[str, Any]) -> dict[str, int]:
+    """Return what the record of a call adds to totals, as the ledger counts it."""
+    return amounts_of(_real(record))
+
+
+def may_be_billed(record: Mapping[str, Any]) -> bool:
     """Say whether the provider may have done the work of an attempt that failed: only its answer did not arrive."""
-    return record["kind"] == "model" and "error" in record and record["error"]["kind"] in _MAY_BE_BILLED
+    if record["kind"] != "model" or "error" not in record:
+        return False
+    error: Mapping[str, Any] = record["error"]
+    return error["kind"] in _MAY_BE_BILLED and not error.get("unsent")
+
+
+def _without(total: Spent, reservations: Sequence[Reservation], name: str) -> Spent:
+    """Return the tokens and dollars of a total without these reservations, as far as they count into it."""
+    mine = [one.spent for one in reservations if name in one.totals]
+    tokens = total.input_tokens - sum(one.input_tokens + one.output_tokens for one in mine)
+    usd = total.usd - sum((one.usd for one in mine), Decimal(0))
+    return Spent(input_tokens=max(0, tokens), usd=max(Decimal(0), usd))
 
 
 def _on_top(worst: Spent) -> Spent:

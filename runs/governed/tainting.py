@@ -16,9 +16,7 @@ from project.errors import AppError
 from project.spec import AgentSpec
 from project.spec_policy import PolicySpec
 from runs.calls.lanes import Lane
-
-_MOST_NAMES = 20
-NO_TAINT = Taint()
+from runs.governed.carried import NO_TAINT, read_taint, taint_json
 
 
 @dataclass(frozen=True)
@@ -52,18 +50,12 @@ NOTHING = Basis()
 def read_basis(value: Mapping[str, Any] | None) -> Basis:
     """Read what `to_json` wrote."""
     value = value or {}
-    return Basis(_read_taint(value), value.get("least"), bool(value.get("unsure")))
-
-
-def taint_json(taint: Taint) -> dict[str, list[str]]:
-    """Return a taint by name, at most 20 names of each kind; {} when there is none."""
-    kinds = {"untrusted": taint.untrusted, "private": taint.private}
-    return {kind: list(names[:_MOST_NAMES]) for kind, names in kinds.items() if names}
+    return Basis(read_taint(value), value.get("least"), bool(value.get("unsure")))
 
 
 def taint_in(result: Mapping[str, Any]) -> Taint:
     """Return what went into the result of a task, a part, a stage or a subtask."""
-    return _read_taint(result.get("taint") or {})
+    return read_taint(result.get("taint") or {})
 
 
 def basis_of(results: Iterable[Mapping[str, Any]], *, weighed: bool) -> Basis:
@@ -181,7 +173,3 @@ def refuse_private(lane: Lane) -> None:
 def apart_if(tainted: Taint, text: str, source: str) -> str:
     """Set a text apart that untrusted content went into."""
     return set_apart(text, source) if tainted.untrusted else text
-
-
-def _read_taint(value: Mapping[str, Any]) -> Taint:
-    return Taint(tuple(value.get("untrusted", ())), tuple(value.get("private", ())))

@@ -29,6 +29,14 @@ class Voice:
 
 
 @dataclass(frozen=True)
+class Witness:
+    """Who said that a call which a crash left open did not happen; as user@host, and in seconds since 1970, UTC."""
+
+    by: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Terms:
     """What an answer must fulfil so that it counts."""
 

@@ -11,7 +11,7 @@ from runs.governed.redaction import clean_question
 from runs.governed.terms import Terms, who_may, why_not_now
 from runs.people.inbox import DoesNotCount, Inbox, Told
 from runs.people.notify import Notice, Outbox
-from runs.people.origin import person_here, started_by
+from runs.people.origin import person_here
 from runs.people.questions import Answer, Question, Reply, find_choice, read_typed
 from runs.stored import engine
 from runs.stored.journal import pack, unpack
@@ -27,6 +27,10 @@ class Asked:
     now: bool
     rejected: bool = False
     """Whether the person turned down what was asked; `said` is then their reason, or the choice that means no."""
+    by: str = ""
+    """Who said it, as user@host; "" where nobody did, or an older Muster asked at a terminal."""
+    at: float = 0.0
+    """When, in seconds since 1970, UTC."""
 
 
 Judge = Callable[[Question, Answer, float], Mapping[str, Any]]
@@ -52,7 +56,8 @@ def ask_person(run: RunState, name: str, question: Question, *, needed: bool) ->
         return pack(record | _said(answer), run.folder)
 
     record = unpack(engine.step(name, ask), run.folder)
-    return Asked(record["said"], now, record.get("rejected", False))
+    by, at = record.get("by", ""), record.get("at", 0.0)
+    return Asked(record["said"], now, record.get("rejected", False), by, at)
 
 
 def ask_about_call(run: RunState, name: str, make: Callable[[], Question], judge: Judge) -> dict[str, Any]:
@@ -207,7 +212,7 @@ def _said_here(run: RunState, question: Question) -> Answer:
         if reply == "wait":
             raise Parked("waiting", question.waits, f"`muster runs resume {run.run_id}` asks again")
         if reply is not None:
-            return Answer(reply.said, started_by(), time.time(), reply.rejected, reply.reason)
+            return Answer(reply.said, person_here(), time.time(), reply.rejected, reply.reason)
         asked = replace(question, prompt=f"not taken: {said!r} is none of the choices; {question.prompt}")
     choices = question.choices or ("y", "n REASON", "w")
     raise Parked("waiting", question.waits, f"answer with one of: {', '.join(choices)}")

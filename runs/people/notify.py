@@ -16,6 +16,7 @@ import httpx
 import sqlalchemy as sa
 
 from project.spec_schedules import ChannelSpec, MailSpec
+from runs.governed.redaction import redactor_of
 from runs.stored.tables import NOTICES, insert_new
 
 WAITS_SECONDS = (10.0, 60.0, 300.0, 1800.0)
@@ -81,7 +82,9 @@ class Outbox:
                 send(spec, row.document)
             except Exception as error:  # whatever is wrong with a channel: the others are told, and this one again
                 known = isinstance(error, NotTold)
-                why = str(error)[:_LONGEST_ERROR] if known else f"unexpected {type(error).__name__}"
+                # A script that failed may have printed the key that it was to use.
+                said = redactor_of("").text(str(error))[:_LONGEST_ERROR]
+                why = said if known else f"unexpected {type(error).__name__}"
                 self._change(row.notice_id, attempts, {"error": why, "state": "failed" if last else "open"})
                 if last:
                     lines.append(f"notify {row.channel}: given up after {attempts} attempts: {why}")

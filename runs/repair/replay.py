@@ -251,7 +251,11 @@ class _SilentModel(Model):
     """A model that is never asked: it only knows its window, which says how much an agent is shown."""
 
     def ask(
-        self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], timeout_seconds: float
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        timeout_seconds: float,
+        most_tokens: int | None = None,
     ) -> Answer:
         raise Parked("interrupted", f"a replay asks no model, and {self.name} was to be asked")
 

@@ -219,6 +219,7 @@ def _delete(
     gone: list[str] = []
     for start in range(0, len(run_ids), _BATCH):
         batch = list(run_ids[start : start + _BATCH])
+        shares = gravedigger.weigh(database, batch)
         with database.begin() as connection:
             gravedigger.begin(connection)
             mine = (RUNS.c.run_id.in_(batch), RUNS.c.state.in_(states))
@@ -226,7 +227,7 @@ def _delete(
             rows = connection.execute(RUNS.delete().where(*mine).returning(*_BURIED)).mappings()
             found = {str(row["run_id"]): row for row in rows}
             deleted = [run_id for run_id in batch if run_id in found]
-            gravedigger.bury(connection, [dict(found[run_id]) for run_id in deleted])
+            gravedigger.bury(connection, [dict(found[run_id]) for run_id in deleted], shares)
             connection.execute(QUESTIONS.delete().where(QUESTIONS.c.run_id.in_(deleted)))
             connection.execute(RESERVATIONS.delete().where(RESERVATIONS.c.run_id.in_(deleted)))
             if journal.there:

@@ -12,7 +12,7 @@ from muster import ToolContext
 from project.errors import AppError
 from project.spec import ToolUse
 from project.spec_policy import PolicySpec
-from runs.calls.tool_calls import call_key
+from runs.calls.calling import call_key
 from runs.calls.tool_hosts import FunctionFailed, undo_tool
 from runs.governed import redaction
 from runs.stored import engine

@@ -1,8 +1,8 @@
 """What stands in for DBOS's own statements: plain SQL on SQLite; on PostgreSQL one look more before each step.
 
-DBOS builds each of three statements for every step and task as a tree of objects and compiles it anew: a third of a
-run's CPU, under one interpreter lock with all other runs (benchmarks/throughput.py). Ours say the same; tests/contracts
-compares the rows they leave.
+DBOS builds its statements for every step and task as trees of objects and compiles them anew: a third of a run's CPU,
+under one interpreter lock with all other runs (benchmarks/throughput.py). Ours say the same, or are its own and built
+once; tests/contracts compares the rows they leave.
 """
 
 import sqlite3
@@ -40,10 +40,12 @@ def use_plain_sql() -> None:
     if getattr(SystemDatabase, "muster_plain_sql", False):
         return
     kind: Any = SystemDatabase
-    look_up, record, finish = (
+    look_up, record, finish, check_owner, execute = (
         kind._check_operation_execution_txn,
         kind._record_operation_result_txn,
         kind._update_workflow_outcome_in_transaction,
+        kind._check_owner_txn,
+        kind._execute_prepared,
     )
 
     def look_up_plainly(self: Any, workflow_id: str, function_id: int, function_name: str, conn: Any) -> Any:
@@ -74,10 +76,27 @@ def use_plain_sql() -> None:
             raw.execute(_OUTPUT, (workflow_id, output, error))
         return True
 
+    def check_owner_plainly(self: Any, conn: Any, workflow_id: str, owner_xid: str) -> None:
+        raw = _sqlite(conn)
+        if raw is None or self.sharded:
+            return check_owner(self, conn, workflow_id, owner_xid)
+        return _refuse_others(raw, workflow_id, owner_xid)
+
+    def execute_once_built(self: Any, conn: Any, name: str, values: Any, build: Any, **more: Any) -> Any:
+        if not self._is_sqlite:
+            return execute(self, conn, name, values, build, **more)
+        key = (name, tuple(values))
+        statement = self._prepared_statements.get(key)
+        if statement is None:
+            statement = self._prepared_statements[key] = build()
+        return conn.execute(statement, values)
+
     kind._check_operation_execution_txn = look_up_plainly
     kind._record_operation_result_txn = record_plainly
     kind._update_workflow_outcome_in_transaction = finish_plainly
-    kind.muster_plain_sql = (look_up, record, finish)
+    kind._check_owner_txn = check_owner_plainly
+    kind._execute_prepared = execute_once_built
+    kind.muster_plain_sql = (look_up, record, finish, check_owner, execute)
 
 
 def _refuse_the_lost(system: Any, workflow_id: str, conn: Any) -> None:
@@ -92,13 +111,17 @@ def _refuse_the_lost(system: Any, workflow_id: str, conn: Any) -> None:
         raise DBOSWorkflowConflictIDError(workflow_id)
 
 
+def _refuse_others(raw: sqlite3.Connection, workflow_id: str, owner: str) -> None:
+    held = raw.execute(_OWNER, (workflow_id,)).fetchall()
+    if not held or held[0][0] != owner:
+        raise DBOSWorkflowConflictIDError(workflow_id)
+
+
 def _record(raw: sqlite3.Connection, result: Any, completed_at_ms: int, owner: str | None, app_name: str) -> None:
     workflow_id = result["workflow_uuid"]
     owner = current_owner_xid(workflow_id) if owner is None else owner
     if owner is not None:
-        held = raw.execute(_OWNER, (workflow_id,)).fetchall()
-        if not held or held[0][0] != owner:
-            raise DBOSWorkflowConflictIDError(workflow_id)
+        _refuse_others(raw, workflow_id, owner)
     values = (
         workflow_id,
         result["function_id"],

@@ -141,7 +141,7 @@ class RunStore:
         }
         try:
             with self.database.begin() as connection:
-                connection.execute(RUNS.insert().values(values))
+                connection.execute(RUNS.insert(), values)
         except IntegrityError:
             return False
         return True

@@ -196,6 +196,8 @@ TOMBSTONES = sa.Table(
     sa.Column("previous", sa.Text, nullable=False),
     sa.Column("mark", sa.Text, nullable=False),
     sa.Column("key_id", sa.Text, nullable=False),
+    # What the run had spent of totals of days and months, as JSON.
+    sa.Column("share", sa.Text, nullable=False, server_default=""),
     sa.Index("muster_tombstones_run", "run_id"),
 )
 
@@ -218,13 +220,17 @@ def make_tables(database: sa.Engine) -> None:
         missing = _missing(sa.inspect(connection))
         for column in missing:
             _add(connection, column)
-        if missing:
+        if any(column.table is RUNS for column in missing):
             _name_projects(connection)
 
 
 def _missing(there: sa.Inspector) -> list[sa.Column[Any]]:
-    found = {column["name"] for column in there.get_columns(RUNS.name)}
-    return [column for column in RUNS.columns if column.name not in found]
+    lacking: list[sa.Column[Any]] = []
+    for table in (RUNS, TOMBSTONES):
+        if there.has_table(table.name):
+            found = {column["name"] for column in there.get_columns(table.name)}
+            lacking += [column for column in table.columns if column.name not in found]
+    return lacking
 
 
 def _name_projects(connection: sa.Connection) -> None:
@@ -239,7 +245,7 @@ def _add(connection: sa.Connection, column: sa.Column[Any]) -> None:
     kind = column.type.compile(dialect)
     default: Any = column.server_default
     value = str(sa.literal(default.arg).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-    statement = f"ALTER TABLE {RUNS.name} ADD COLUMN {column.name} {kind} NOT NULL DEFAULT {value}"
+    statement = f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind} NOT NULL DEFAULT {value}"
     connection.exec_driver_sql(statement)
 
 

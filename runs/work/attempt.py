@@ -20,7 +20,7 @@ from runs.calls.model_calls import AskModel
 from runs.calls.seams import Guard
 from runs.calls.toolbox import sources_of, tools_for
 from runs.executing.state import Event
-from runs.governed.tainting import Watch
+from runs.governed.tainting import Watch, taint_json
 from runs.stored import engine
 from runs.stored.files import keep_delivered, write_atomically
 from runs.work.consulting import OFFLINE_WINDOW, consult, is_offline, offline_asker
@@ -264,7 +264,7 @@ def deliver(unit: Unit, result: dict[str, Any]) -> dict[str, Any]:
     path = unit.planned.task.output_file
     if not path:
         return result
-    engine.step(f"{unit.path}/{unit.planned.agent_name}/file#1", lambda: _save(unit, path, str(result["output"])))
+    engine.step(f"{unit.path}/{unit.planned.agent_name}/file#1", lambda: _saved(unit, path, str(result["output"])))
     return result | {"file": path}
 
 
@@ -301,6 +301,15 @@ def _object(text: str) -> dict[str, Any] | None:
 
 def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else None
+
+
+def _saved(unit: Unit, path: str, text: str) -> dict[str, Any]:
+    """Write the file; return what is journaled, with what the file carries of what the task has read."""
+    run, found = unit.run, dict[str, Any]()
+    if carries := taint_json(unit.reading.now().taint):
+        found = {"carries": carries, "outside": [run.paths.told(str(_inside(run.project, path)))]}
+    run.governor.carried.note(found)  # first: whoever finds the file finds what it carries
+    return _save(unit, path, text) | found
 
 
 def _save(unit: Unit, path: str, text: str) -> dict[str, Any]:

@@ -117,4 +117,4 @@ def _ask(unit: Unit, why: str) -> dict[str, Any]:
         planned=planned.model_copy(update={"task": task}),
         context="\n\n".join(part for part in (context, failed) if part),
     )
-    return ask_for_output(asked)
+    return ask_for_output(asked, why)

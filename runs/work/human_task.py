@@ -8,6 +8,7 @@ import yaml
 
 from crews.state import written_by
 from models.marks import strip_marks
+from project.hints import shortened
 from project.spec import FieldSpec
 from runs.calls.toolbox import sources_of
 from runs.executing.state import Parked
@@ -30,8 +31,11 @@ _KINDS = {
 }
 
 
-def ask_for_output(unit: Unit) -> dict[str, Any]:
-    """Let a person do the task; what breaks the contract or a rule goes back with the reasons. Raises: Parked."""
+def ask_for_output(unit: Unit, failed: str = "") -> dict[str, Any]:
+    """Let a person do the task; what breaks the contract or a rule goes back with the reasons.
+
+    `failed` says why nobody else could do it. Raises: Parked.
+    """
     planned = unit.planned
     context = unit.context or join_context([name for name in planned.needs if name in unit.outputs], unit.outputs)
     form = _form(planned.contract) if planned.contract is not None else ""
@@ -43,7 +47,8 @@ def ask_for_output(unit: Unit) -> dict[str, Any]:
     asked_now = number = 0
     while True:
         number += 1
-        again = f"not taken: {'; '.join(reasons[:5])}; " if reasons else ""
+        before = f"{unit.planned.name} failed: {shortened(failed, 200)}; " if failed else ""
+        again = f"not taken: {'; '.join(reasons[:5])}; " if reasons else before
         prompt = f"{again}your answer" + (" as {key: value, ...}" if form else "")
         name = f"{unit.path}/human/answer#{number}"
         answer = ask_person(unit.run, name, Question(unit.path, prompt, told), needed=True)

@@ -148,7 +148,10 @@ def test_what_leaves_the_machine_costs_or_runs_programs_is_never_declared_as_rea
 
 def test_policy_yaml_declares_a_class_by_its_own_name(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("hello", encoding="utf-8")
-    declared = {"FileReadTool": {"returns": "trusted"}, "DirectoryReadTool": {"effect": "execute"}}
+    declared = {
+        "FileReadTool": {"returns": "trusted"},
+        "DirectoryReadTool": {"returns": "trusted", "effect": "execute"},
+    }
     policy = {"tools": declared, "defaults": {"execute": "allow"}}
     with ScriptedServer() as server:
         lab.write(agents=AGENTS, tasks=TASKS, policy=json.dumps(policy))
@@ -157,3 +160,27 @@ def test_policy_yaml_declares_a_class_by_its_own_name(lab: Lab, tmp_path: Path) 
     found = {step.record["tool"]: step.record for step in lab.steps(outcome.run_id) if step.kind == "tool"}
     assert "untrusted" not in found["read_a_files_content"]
     assert found["list_files_in_directory"]["effect"] == "execute"
+
+
+def test_rules_see_what_yaml_fixes_of_a_class_and_what_it_takes_by_itself(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("hello", encoding="utf-8")
+    agents = f"""
+        reader:
+          role: Reader
+          goal: Read
+          backstory: You read.
+          tools: [{{FileReadTool: {{file_path: "{tmp_path}/note.txt"}}}}]
+    """
+    tasks = """
+        work: {description: "@call read_a_files_content {}\\n@echo", expected_output: Words, agent: reader}
+    """
+    for number, rule in enumerate(
+        ({"paths": [f"{tmp_path}/**"]}, {"arguments": {"file_path": {"pattern": ".*note.*"}}})
+    ):
+        with ScriptedServer() as server:
+            lab.write(agents=agents, tasks=tasks, policy=json.dumps({"rules": [{"decide": "deny", **rule}]}))
+            lab.models(server.base_url)
+            outcome = lab.run(run_id=f"r{number}")
+        records = [step.record for step in lab.steps(outcome.run_id) if step.kind == "tool"]
+        assert [record.get("rule") for record in records] == ["rule 1"]
+        assert "refused" in records[0]

@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
+from cli.questions_shown import fitted
 from runs.people.approvals_told import approvals_of
 from runs.people.inbox import Inbox, InboxRow
 from runs.people.origin import person_here, started_by
 from runs.people.questions import Question
 from runs.stored.database import open_database
 from tests.cli.conftest import Muster
+from tests.farm import Farm
 from tests.lab import APPLICATION, Lab
 from tests.runs.gate_scene import age, asks, call, made, watch, write_gate
 from tests.runs.scene import write_project
@@ -246,23 +248,15 @@ def test_answering_imports_neither_crewai_nor_dbos(person: Lab) -> None:
 
 
 class Terminal:
-    """The real command line at a terminal of its own; `read_until` returns what it shows, `type` answers."""
+    """The command line at a terminal of its own; `read_until` returns what it shows, `type` answers."""
 
-    def __init__(self, lab: Lab, *arguments: str) -> None:
-        self._end, inner = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, str(APPLICATION / "main.py"), *arguments],
-            cwd=lab.root,
-            env={**os.environ, "TERM": "dumb"},
-            stdin=inner,
-            stdout=subprocess.PIPE,
-            stderr=inner,
-            text=True,
-        )
-        os.close(inner)
+    def __init__(self, farm: Farm, lab: Lab, *arguments: str) -> None:
+        self._end, self._inner = pty.openpty()
+        terminal = os.ttyname(self._inner)
+        self.process = farm.start(lab.root, *arguments, out="apart", terminal=terminal, TERM="dumb")
         self.shown = ""
 
-    def read_until(self, text: str, seconds: float = 60) -> None:
+    def read_until(self, text: str, seconds: float = 180) -> None:
         until = time.monotonic() + seconds
         while text not in self.shown:
             left = until - time.monotonic()
@@ -274,17 +268,18 @@ class Terminal:
         os.write(self._end, text.encode())
 
     def finish(self) -> tuple[int, str]:
-        out, _ = self.process.communicate(timeout=120)
+        code = self.process.wait(120)
+        os.close(self._inner)
         os.close(self._end)
-        return self.process.returncode, out
+        return code, self.process.out
 
 
-def test_an_answer_from_another_terminal_is_taken_over_at_once(muster: Muster, lab: Lab) -> None:
+def test_an_answer_from_another_terminal_is_taken_over_at_once(muster: Muster, lab: Lab, farm: Farm) -> None:
     ask: dict[str, Any] = {"agent": "human", "expected_output": "One word.", "context": []}
     write_project(lab, {"first": {"description": "Say one.", **ask}, "second": {"description": "Say two.", **ask}})
     crews = json.dumps({"default": {"tasks": ["first", "second"]}})
     lab.write(crews=crews)
-    terminal = Terminal(lab, "run", "default", "--id", "asks")
+    terminal = Terminal(farm, lab, "run", "default", "--id", "asks")
     terminal.read_until("your answer: ")
     asked = {row.question.task: row for row in Inbox(open_database(lab.settings())).open("asks")}
     here = "first" if "Say one." in terminal.shown else "second"
@@ -306,10 +301,12 @@ def test_an_answer_from_another_terminal_is_taken_over_at_once(muster: Muster, l
     assert states == {"first": "answered", "second": "answered"}
 
 
-def test_a_question_outlives_the_process_that_asked_it(muster: Muster, review: Lab, server: ScriptedServer) -> None:
-    terminal = Terminal(review, "run", "default", "--id", "asks")
+def test_a_question_outlives_the_process_that_asked_it(
+    muster: Muster, review: Lab, server: ScriptedServer, farm: Farm
+) -> None:
+    terminal = Terminal(farm, review, "run", "default", "--id", "asks")
     terminal.read_until("or say what should change: ")
-    terminal.process.send_signal(signal.SIGKILL)
+    terminal.process.signal(signal.SIGKILL)
     terminal.finish()
     one = question(review).question_id
     printed = muster("approvals", "approve", one)
@@ -469,8 +466,8 @@ def test_a_variable_of_the_environment_makes_nobody_an_approver(
     assert muster("approvals", "approve", one).code == 1
 
 
-def test_at_a_terminal_the_call_is_shown_and_only_a_clear_word_makes_it(gate: Lab, tmp_path: Path) -> None:
-    terminal = Terminal(gate, "run", "default", "--id", "asks")
+def test_at_a_terminal_the_call_is_shown_and_only_a_clear_word_makes_it(gate: Lab, farm: Farm, tmp_path: Path) -> None:
+    terminal = Terminal(farm, gate, "run", "default", "--id", "asks")
     terminal.read_until("`w` leaves it waiting: ")
     assert '  | to: "carl"' in terminal.shown
     terminal.shown = ""
@@ -488,14 +485,14 @@ def test_at_a_terminal_the_call_is_shown_and_only_a_clear_word_makes_it(gate: La
 
 
 def test_at_a_terminal_arguments_are_edited_in_the_editor(
-    gate: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gate: Lab, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     editor = tmp_path / "editor.sh"
     editor.write_text('#!/bin/sh\nsed -i s/carl/dora/ "$1"\n')
     editor.chmod(0o755)
     monkeypatch.setenv("EDITOR", str(editor))
     monkeypatch.setenv("VISUAL", str(editor))
-    terminal = Terminal(gate, "run", "default", "--id", "asks")
+    terminal = Terminal(farm, gate, "run", "default", "--id", "asks")
     terminal.read_until("`w` leaves it waiting: ")
     terminal.type("e\n")
     code, _ = terminal.finish()
@@ -514,3 +511,15 @@ def test_without_a_terminal_nothing_goes_ahead_and_channels_are_told(muster: Mus
     document = json.loads(told.read_text())
     assert (document["event"], document["question_id"]) == ("approval", question(gate).question_id)
     assert "carl" not in told.read_text()
+
+
+def test_what_an_agent_wrote_is_marked_in_every_line_of_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    text = f"arguments\n  | text: {'x' * 30}  approved by ada\n  | to: carl"
+    main, terminal = os.openpty()
+    with open(terminal, "w") as narrow, open(main, "rb"):
+        shown = fitted(text, narrow).split("\n")
+    assert [line for line in shown if not line.startswith("  | ")] == ["arguments"]
+    assert max(map(len, shown)) == 24
+    assert "".join(line.removeprefix("  | ") for line in shown[1:-1]) == f"text: {'x' * 30}  approved by ada"
+    assert fitted(text, io.StringIO()) == text

@@ -92,7 +92,7 @@ def test_a_report_says_who_is_answerable(ran: Lab, muster: Muster) -> None:
     assert found.code == 0
     assert "calls    1 with an effect or refused: 0 approved, 0 refused\n" in found.out
     assert "work/worker/note#1  note  write   worker  " in found.out
-    assert found.err == "hint: `muster blame one` tells which sentence of the result rests on which source\n"
+    assert found.err == "hint: `muster blame TASK --run one` tells which sentence of the result rests on which source\n"
     told = json.loads(muster("audit", "report", "one", "--json").out)
     assert [(call["step"], call["effect"]) for call in told["calls"]] == [("work/worker/note#1", "write")]
 

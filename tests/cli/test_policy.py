@@ -152,6 +152,7 @@ def test_an_explanation_as_json(muster: Muster, project: Lab) -> None:
                 ],
             }
         ],
+        "besides": [],
     }
 
 
@@ -162,6 +163,20 @@ def test_each_agent_of_a_delegation_is_explained(muster: Muster, project: Lab) -
     assert out.startswith("tool     pay (spend)\ndecided  ask\nrule     default for spend\n")
     assert "\nfor worker: allow by autonomous agent\n" in out
     assert "\nfor boss: ask by default for spend\n" in out
+
+
+def test_what_an_agent_may_not_read_is_explained(muster: Muster, project: Lab) -> None:
+    project.write(
+        agents=json.dumps({"worker": {"role": "R", "goal": "G", "backstory": "B", "clearance": "public"}}),
+        policy="rules: [{decide: allow, tools: pay}]\ntools: {pay: {private: true}}\n",
+    )
+    told = [muster("policy", "explain", "pay", *agent).out.splitlines() for agent in (["--agent", "worker"], [])]
+    assert told[0][1:4] == [
+        "decided  deny",
+        "rule     clearance",
+        "why      what it returns is private, and worker may not read that",
+    ]
+    assert told[1][1:3] == ["decided  allow", "rule     rule 1"]
 
 
 @pytest.mark.parametrize(
@@ -187,6 +202,8 @@ def test_what_is_given_counts(muster: Muster, project: Lab, options: list[str], 
         (["pay", "-a", "amount=1", "-a", "amount=2"], 2, "argument 'amount' is given twice"),
         (["pay", "--at", "soon"], 2, "--at is no time: 'soon'"),
         (["pay", "--effect", "eat"], 2, "unknown effect 'eat'"),
+        (["pay", "-a", "amuont=1"], 3, "the tool 'pay' has no argument 'amuont'\n\nhint: did you mean `amount`"),
+        (["pay", "--crew", "defautl"], 3, "unknown crew 'defautl'\n\nhint: did you mean `default`"),
         (["other", "--effect", "read"], 0, ""),
     ],
 )
@@ -194,6 +211,34 @@ def test_what_is_asked_wrongly_is_said(muster: Muster, project: Lab, words: list
     printed = muster("policy", "explain", *words)
     assert printed.code == code
     assert printed.err.startswith(told)
+
+
+def test_an_explanation_tells_what_a_call_must_keep_to_besides_the_rules(muster: Muster, project: Lab) -> None:
+    project.write(
+        policy="order:\n  - {tool: pay, at_most: 2, after: [send_mail], per: task}\n  - {tool: send_mail, must_call: true}\n"
+        "tools:\n  pay: {rate: {calls: 1, seconds: 60}}\n  send_mail: {domains: [mail.example.com]}\n"
+    )
+    told = {
+        tool: [
+            line.strip() for line in muster("policy", "explain", tool).out.splitlines() if line.startswith("besides")
+        ]
+        for tool in ("pay", "send_mail", "http_get", "calculator")
+    }
+    assert told == {
+        "pay": [
+            "besides  pay at most 2 times; only after send_mail, within one task",
+            "besides  pay at most 1 call within 60 s, in all runs",
+        ],
+        "send_mail": [
+            "besides  send_mail must be called before an answer is accepted, within one run",
+            "besides  send_mail connects only to mail.example.com",
+        ],
+        "http_get": [
+            "besides  http_get connects to nothing, until `domains:` under `tools:` of policy.yaml say what it may"
+        ],
+        "calculator": [],
+    }
+    assert len(json.loads(muster("policy", "explain", "pay", "--json").out)["besides"]) == 2
 
 
 def test_the_examples_of_the_guide_hold(muster: Muster, project: Lab) -> None:
@@ -250,6 +295,53 @@ def test_a_plan_names_no_rule_that_decides_nothing_else(
 ) -> None:
     project.write(policy="rules:\n" + "".join(f"  - {rule}\n" for rule in rules))
     assert told_by_plan(muster) == told
+
+
+def test_a_plan_tells_order_rules_rates_and_every_ceiling_of_the_run(muster: Muster, project: Lab) -> None:
+    project.write(
+        policy="order: [{tool: pay, at_most: 1}]\ntools: {pay: {rate: 5}}\n"
+        "budgets: {call: {max_tokens: 900}, day: {max_model_calls: 50}, month: {max_tool_calls: 7}}\n",
+        crews="default:\n  tasks: [work]\n  budget: {max_tokens: 5000}\n",
+    )
+    lines = [line.strip() for line in muster("plan", "default").out.splitlines()]
+    assert [line for line in lines if line.startswith("ceilings")] == [
+        "ceilings max_tokens 5000",
+        "ceilings of each model call: max_tokens 900",
+        "ceilings of this day, all runs together: max_model_calls 50",
+        "ceilings of this month, all runs together: max_tool_calls 7",
+    ]
+    assert "pay at most once, within one run" in lines
+    assert "pay at most 5 calls within 60 s, in all runs" in lines
+
+
+def test_a_plan_tells_what_changes_once_untrusted_and_private_content_was_read(muster: Muster, project: Lab) -> None:
+    write_project(
+        project, {"work": "@answer: x"}, {"tools": ["send_mail", "pay", {"read_document": {"folder": "docs"}}]}
+    )
+    rules = "rules: [{decide: allow, tools: [send_mail]}, {decide: allow, tools: [pay], tainted: true}]\n"
+    project.write(policy=rules)
+    assert told_by_plan(muster) == [
+        "pay by worker: a person is asked (default for spend), unless one of these rules fits: rule 2"
+    ]
+    project.write(policy=rules + "tools: {read_document: {private: true}}\n")
+    assert told_by_plan(muster) == [
+        "pay by worker: a person is asked (default for spend), unless one of these rules fits: rule 2; "
+        "allowed once untrusted and private content was read (rule 2)",
+        "send_mail by worker: allowed (rule 1); "
+        "a person is asked once untrusted and private content was read (untrusted content)",
+    ]
+
+
+def test_a_plan_tells_the_price_that_a_ceiling_needs(muster: Muster, project: Lab) -> None:
+    project.write(policy="budgets: {month: {max_usd: 3}}\n", models="default: {model: openai/unheard-of}\n")
+    line = "model default: its price is not known, so max_usd of this month refuses the run; "
+    assert line + "write `price: {input: N, output: N}` at it in models.yaml" in muster("plan", "default").out
+
+
+def test_a_plan_names_no_tool_of_an_agent_whose_tasks_have_their_own(muster: Muster, project: Lab) -> None:
+    spec = {"agent": "worker", "description": "x", "expected_output": "y", "tools": ["pay"]}
+    project.write(tasks=json.dumps({"work": spec}), policy="")
+    assert told_by_plan(muster) == ["pay by worker: a person is asked (default for spend)"]
 
 
 def test_what_is_known_of_a_class_of_crewai_tools_holds_without_a_declaration(muster: Muster, project: Lab) -> None:

@@ -149,6 +149,23 @@ def test_copies_of_a_provider_share_its_client() -> None:
         assert copy.call(USER) == "hello"
 
 
+def test_what_is_sent_past_the_sdks_look_at_messages_and_tools_is_what_it_would_send() -> None:
+    # models/make.py, _unlooked
+    from models import make
+
+    with ScriptedServer() as server:
+        llm = provider(server)
+        llm.call(USER, tools=TOOLS)
+        kind = type(llm)
+        body = {"_handle_completion": make._unlooked(kind), "__module__": __name__}
+        llm.__class__ = type("Unlooked", (kind,), body)
+        llm.call(USER, tools=TOOLS)
+        before, after = (request.body for request in server.requests)
+    assert after == before
+    assert after["messages"]
+    assert after["tools"]
+
+
 def test_usage_and_finish_reason_come_with_the_completed_event() -> None:
     # models/make.py, _recording
     seen: list[dict[str, Any]] = []

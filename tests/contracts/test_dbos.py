@@ -176,6 +176,8 @@ def test_a_look_up_inside_a_workflow_is_no_step(running: Engine) -> None:
             ["self", "result", "completed_at_epoch_ms", "conn", "owner_xid", "child_values"],
         ),
         ("_update_workflow_outcome_in_transaction", ["self", "workflow_id", "status", "output", "error", "owner_xid"]),
+        ("_check_owner_txn", ["self", "conn", "workflow_id", "owner_xid"]),
+        ("_execute_prepared", ["self", "conn", "name", "values", "build", "insert_columns"]),
     ],
 )
 def test_a_method_that_plain_sql_stands_in_for_has_its_signature(
@@ -203,7 +205,7 @@ def _rows(running: Engine, workflow_id: str) -> list[tuple[Any, ...]]:
     """Return what is stored of a workflow and its child, without times, tokens and its own name."""
     found: list[tuple[Any, ...]] = []
     with running.database.connect() as connection:
-        for table in ("workflow_status", "workflow_output", "operation_outputs"):
+        for table in ("workflow_status", "workflow_input", "workflow_output", "operation_outputs"):
             query = f"select * from {table} where workflow_uuid in (?, ?) order by workflow_uuid, 2"
             rows = connection.exec_driver_sql(query, (workflow_id, f"{workflow_id}.child")).mappings()
             found += [
@@ -218,7 +220,7 @@ def _rows(running: Engine, workflow_id: str) -> list[tuple[Any, ...]]:
                 )
                 for row in rows
             ]
-    assert len(found) == 9
+    assert len(found) == 11
     return found
 
 

@@ -223,7 +223,7 @@ def test_a_ceiling_of_another_scope_is_named_with_it() -> None:
     spent = Ceiling(_TASK, Spent(usd=Decimal("0.0213")), BudgetSpec(max_usd=Decimal("0.02")))
     assert first_over([spent], kind="model", worst_usd=Decimal("0.01"), name="openai/x") == (
         "max_usd of task research: 0.0213 spent, the next call may cost 0.0100, ceiling 0.02; "
-        "raise it with `budget:` of the task in tasks.yaml"
+        "`budget:` of the task in tasks.yaml raises it for new runs"
     )
     assert first_over([spent], kind="model", worst_usd=None, name="openai/x") == (
         "max_usd of task research: the price of openai/x is not known; write `price:` in models.yaml"
@@ -257,8 +257,8 @@ def test_only_ceilings_that_are_set_are_raised() -> None:
 @pytest.mark.parametrize(
     ("budget", "suggested"),
     [
-        (BudgetSpec(max_usd=Decimal("0.01")), "usd=0.4"),
-        (BudgetSpec(max_tokens=10), "tokens=20000"),
+        (BudgetSpec(max_usd=Decimal("0.01")), "usd=0.1"),
+        (BudgetSpec(max_tokens=10), "tokens=4000"),
         (BudgetSpec(max_model_calls=0), "model_calls=10"),
     ],
 )

@@ -133,6 +133,22 @@ def test_a_rule_that_is_broken_denies_and_is_named(broken: dict[str, Any], decid
     assert verdict.reason.startswith("the policy could not decide: the broken one is broken (ValueError: ")
 
 
+@pytest.mark.parametrize(
+    "absent",
+    [
+        {"arguments": {"amount": ArgumentSpec(min=1)}},
+        {"methods": ["GET"]},
+        {"paths": ["reports/**"]},
+        {"domains": ["example.org"]},
+    ],
+)
+def test_a_broken_rule_denies_though_the_call_has_not_what_it_is_about(absent: dict[str, Any]) -> None:
+    there = CALL if "domains" not in absent else replace(CALL, arguments={})
+    assert said(rule("deny", **absent), rule("allow"), call=there) == ("allow", "rule 2")
+    broken = rule("deny", hours="00:00-24:00", timezone="Mars/Base", **absent)
+    assert said(broken, rule("allow"), call=there) == ("deny", "rule 1")
+
+
 def test_a_broken_rule_for_other_tools_is_not_in_the_way() -> None:
     assert said(rule("allow", tools=["pay"], hours="whenever"), rule("allow")) == ("allow", "rule 2")
 
@@ -223,6 +239,16 @@ def test_on_behalf_of_another_the_strictest_counts() -> None:
 
 def test_a_delegate_has_no_freedom_that_who_passed_the_work_on_does_not_have() -> None:
     assert said(call=on_behalf("boss", autonomy="autonomous")) == ("ask", "default for send")
+
+
+def test_who_may_read_only_what_is_public_calls_no_private_tool_whatever_rules_say() -> None:
+    private = replace(CALL, private=True)
+    everything = rule("allow")
+    assert said(everything, call=private) == ("allow", "rule 1")
+    assert said(everything, call=replace(CALL, clearance="public")) == ("allow", "rule 1")
+    verdict, (account,) = Rulebook(PolicySpec(rules=[everything])).explain(replace(private, clearance="public"))
+    assert (verdict.decide, verdict.rule, account.verdict) == ("deny", "clearance", verdict)
+    assert verdict.reason == "what it returns is private, and writer may not read that"
 
 
 def test_of_two_who_ask_the_one_with_four_eyes_counts() -> None:

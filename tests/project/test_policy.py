@@ -330,6 +330,7 @@ rules:
   - {decide: ask, tools: refund, timezone: Europe/Berlin}
   - {decide: deny, tools: post_note, approval: ann}
   - {decide: allow, reason: whatever}
+  - {decide: allow, tools: refund, approval: ann}
 """
     assert _notes(_load(tmp_path, policy)) == [
         "config/policy.yaml:2:27: rules.tools: no tool has a name that fits `mail_*`",
@@ -338,6 +339,8 @@ rules:
         "config/policy.yaml:3:34: rules.timezone: counts only with `hours`",
         "config/policy.yaml:4:38: rules.approval: nobody is asked: the rule denies",
         "config/policy.yaml:5:5: rules: allows every call of every tool",
+        "config/policy.yaml:6:5: rules: is never reached: `rule 2` fits every call that it fits",
+        "config/policy.yaml:6:36: rules.approval: nobody is asked: the rule allows",
     ]
 
 
@@ -477,3 +480,17 @@ def test_an_expression_that_ends_is_taken(pattern: str) -> None:
 @settings(max_examples=400, deadline=None)
 def test_no_expression_breaks_it(pattern: str) -> None:
     assert "\n" not in what_is_wrong(pattern)
+
+
+def test_a_rule_whose_tools_have_none_of_its_effects_is_noted(tmp_path: Path) -> None:
+    policy = """\
+rules:
+  - {decide: allow, tools: refund, effects: [read]}
+  - {decide: deny, tools: [refund, post_note], effects: [execute, write]}
+  - {decide: ask, tools: 're*', effects: [read]}
+  - {decide: deny, tools: refund, effects: [spend, send]}
+"""
+    assert _notes(_load(tmp_path, policy)) == [
+        "config/policy.yaml:2:45: rules.effects: fits no call: `refund` is `spend`",
+        "config/policy.yaml:3:57: rules.effects: fits no call: `refund` is `spend`, `post_note` is `send`",
+    ]

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ from policy.budget import Added
 from project.errors import AppError
 from project.spec import BudgetSpec
 from runs.governed.ledger import Ledger, Reservation, lost_of
-from runs.stored.tables import RESERVATIONS, TOTALS
+from runs.repair.fork import fork_run
+from runs.stored.tables import RESERVATIONS, RUNS, TOTALS
 from tests.cli.conftest import Muster
 from tests.lab import Lab
 from tests.runs.scene import effects, model_spec, tool_file, write_project
@@ -54,6 +56,7 @@ def no_totals(lab: Lab) -> None:
     with lab.runner.database.begin() as connection:
         connection.execute(TOTALS.delete())
         connection.execute(RESERVATIONS.delete())
+        connection.execute(RUNS.update().values(project="earlier"))  # their costs would count into the new totals
 
 
 def kill_in_a_call(lab: Lab, server: ScriptedServer, run_id: str, calls: int = 1) -> None:
@@ -79,7 +82,7 @@ def test_a_ceiling_of_a_task_stops_all_its_attempts_and_no_other_task(lab: Lab, 
     outcome = lab.run(run_id="task-scope")
     assert (outcome.status, server.stats()["attempts"]) == ("stopped", 3)
     assert outcome.reason == (
-        "second: max_model_calls of task second: 2 of 2 used; raise it with `budget:` of the task in tasks.yaml"
+        "second: max_model_calls of task second: 2 of 2 used; `budget:` of the task in tasks.yaml raises it for new runs"
     )
     assert outcome.fix == (
         "`muster runs resume task-scope --add-budget model_calls=10` goes on; what is done is kept and not paid again"
@@ -100,7 +103,7 @@ def test_a_ceiling_of_an_agent_counts_all_its_tasks_also_over_starts(lab: Lab, s
     outcome = lab.run()
     assert (outcome.status, server.stats()["attempts"]) == ("stopped", 2)
     assert outcome.reason == (
-        "third: max_model_calls of agent worker: 2 of 2 used; raise it with `budget:` of the agent in agents.yaml"
+        "third: max_model_calls of agent worker: 2 of 2 used; `budget:` of the agent in agents.yaml raises it for new runs"
     )
     lab.restart()
     assert lab.resume(outcome.run_id).status == "stopped"
@@ -114,7 +117,7 @@ def test_a_call_that_may_cost_more_than_one_call_may_is_not_made(lab: Lab, serve
     outcome = lab.run()
     assert (outcome.status, server.stats()["attempts"]) == ("stopped", 0)
     assert outcome.reason.startswith("first: max_usd of a call: 0.0000 spent, the next call may cost 0.17")
-    assert outcome.reason.endswith("ceiling 0.15; raise it with `budgets: call:` in policy.yaml")
+    assert outcome.reason.endswith("ceiling 0.15; `budgets: call:` in policy.yaml raises it for new runs")
     assert lab.resume(outcome.run_id, added=Added(usd=Decimal("0.05"))).status == "succeeded"
 
 
@@ -181,11 +184,38 @@ def test_runs_share_the_ceilings_of_the_day_and_the_month(lab: Lab, server: Scri
     outcome = lab.run(run_id="late")
     assert (outcome.status, server.stats()["attempts"]) == ("stopped", 3)
     assert outcome.reason == (
-        "second: max_model_calls of this day: 3 of 3 used; raise it with `budgets: day:` in policy.yaml"
+        "second: max_model_calls of this day: 3 of 3 used; `budgets: day:` in policy.yaml raises it for new runs"
     )
     assert sorted(row["model_calls"] for row in totals(lab).values()) == [3, 3]
     assert lab.resume("late", added=Added(model_calls=1)).status == "succeeded"
     assert sorted(row["model_calls"] for row in totals(lab).values()) == [4, 4]
+
+
+def test_a_ceiling_counts_what_was_spent_before_it_was_written(lab: Lab, server: ScriptedServer) -> None:
+    model_spec(lab, server.base_url, **PRICED)
+    write_project(lab, TWO)
+    before = [lab.summary(lab.run().run_id) for _ in range(2)]
+    journaled = before[1]["run_id"]  # as if it had died before its row told what it had spent
+    lab.runner.store.set(journaled, state="failed", spent="{}")
+    budgets(lab, month={"max_model_calls": 5, "max_usd": 10})
+    outcome = lab.run()
+    assert (outcome.status, server.stats()["attempts"]) == ("stopped", 5)
+    assert "max_model_calls of this month: 5 of 5 used" in outcome.reason
+    (total,) = totals(lab).values()
+    spent = sum(Decimal(one["cost_usd"]) for one in (*before, lab.summary(outcome.run_id)))
+    assert Decimal(total["picodollars"]) / 10**12 == spent
+
+
+def test_a_fork_does_not_count_what_it_has_taken_over(lab: Lab, server: ScriptedServer) -> None:
+    write_project(lab, TWO)
+    run_id = lab.run().run_id
+    row, folder = lab.runner.find(run_id), lab.runner.folder(run_id).parent
+    fork_run(lab.runner.database, folder, row, row.read_plan(), "second", "fork-of-it", by="ann", now=time.time())
+    assert lab.resume("fork-of-it").status == "succeeded"
+    assert server.stats()["attempts"] == 3
+    budgets(lab, day={"max_model_calls": 4})
+    assert lab.run().status == "stopped"
+    assert server.stats()["attempts"] == 4
 
 
 def test_what_is_settled_is_what_was_used(lab: Lab, server: ScriptedServer) -> None:
@@ -216,7 +246,7 @@ def test_a_price_must_be_known_under_a_ceiling_of_any_scope(lab: Lab) -> None:
 def refused(lab: Lab) -> str:
     with pytest.raises(AppError) as caught:
         lab.run(run_id="unpriced")
-    assert "write it in models.yaml" in caught.value.fixes()[0]
+    assert "at default in models.yaml" in caught.value.fixes()[0]
     assert lab.runner.store.find("unpriced") is None
     return str(caught.value)
 
@@ -344,6 +374,19 @@ def test_an_attempt_that_may_have_been_billed_keeps_its_worst_case(lab: Lab, ser
     assert Decimal(total["picodollars"]) / 10**12 == spent + lost.spent.usd
     assert total["model_calls"] == 2
     assert lost_of(kept(lab, outcome.run_id))["calls"] == 1
+
+
+def test_an_attempt_that_reached_nobody_costs_nothing(lab: Lab) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    model_spec(lab, f"http://127.0.0.1:{port}/v1", **PRICED, max_attempts=2, backoff_seconds=0.01)
+    write_project(lab, {"first": "@answer: one"})
+    budgets(lab, month={"max_usd": 10})
+    outcome = lab.run()
+    (total,) = totals(lab).values()
+    assert (outcome.status, total["picodollars"], total["tokens"], total["model_calls"]) == ("failed", 0, 0, 2)
+    assert kept(lab, outcome.run_id) == []
 
 
 def test_an_attempt_that_was_refused_gives_back_what_was_reserved(lab: Lab, server: ScriptedServer) -> None:

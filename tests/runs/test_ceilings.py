@@ -97,7 +97,7 @@ def test_a_ceiling_in_dollars_without_a_price_is_refused_before_anything_is_stor
         lab.run(budget=BudgetSpec(max_usd=Decimal(1)), run_id="unpriced")
     assert str(caught.value) == "the price of openai/scripted is not known, so max_usd can't be kept"
     assert caught.value.fixes() == [
-        "write it in models.yaml, in US dollars per million tokens: default: {price: {input: N, ...}}"
+        "write `price: {input: N, output: N}` at default in models.yaml, in US dollars per million tokens"
     ]
     assert lab.runner.store.find("unpriced") is None
 

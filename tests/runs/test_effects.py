@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from runs.calls.tool_calls import call_key
+from runs.calls.calling import call_key
 from tests.farm import Farm
 from tests.lab import Lab
 from tests.runs.crash_points import chosen, copy_run, rewind, rewind_to, step_rows

@@ -145,6 +145,8 @@ def test_a_person_gives_the_output_and_is_told_what_failed(lab: Lab, model: Scri
     outcome = lab.run(ask=ask)
     assert (outcome.output, outcome.partial) == ("a good one", ())
     assert "This task was tried and failed: worker: the output was not accepted" in asked[0].text
+    assert asked[0].prompt.startswith("work failed: worker: the output was not accepted")
+    assert asked[0].prompt.endswith("; your answer")
     assert (lab.root / "out.md").read_text() == "a good one\n"
     assert part(lab, outcome.run_id, "work")["agent"] == "human"
 

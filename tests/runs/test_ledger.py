@@ -1,9 +1,12 @@
 """Reservations in the database: exact over processes, settled once, and kept for ever where a process died."""
 
+import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from tests.lab import APPLICATION, Lab
 WORST = Spent(model_calls=1, input_tokens=40, output_tokens=60, usd=Decimal("0.01"))
 CALL = Call("model", "one", "write", "writer", "openai/x")
 MONTH = Shared(Scope("this month", "policy.yaml"), BudgetSpec(max_usd=Decimal("0.255")), "project p", "month")
+SEEDED = replace(MONTH, project="p")
 SPENDER = """
 import os, sys
 from decimal import Decimal
@@ -93,7 +97,7 @@ def test_processes_together_spend_up_to_the_limit_and_not_a_call_more(database: 
     ledger = Ledger(database)
     assert made == 25
     assert ledger.reserve("one", CALL, WORST, [MONTH], go_on) == (
-        "max_usd of this month: 0.2500 spent, the next call may cost 0.0100, ceiling 0.255; raise it with policy.yaml"
+        "max_usd of this month: 0.2500 spent, the next call may cost 0.0100, ceiling 0.255; policy.yaml raises it for new runs"
     )
 
 
@@ -185,6 +189,38 @@ def test_tables_and_columns_are_added_to_an_older_database(database: sa.Engine) 
     make_tables(database)
     assert "added" in {column["name"] for column in sa.inspect(database).get_columns(RUNS.name)}
     assert Ledger(database).of_run("one") == []
+
+
+def test_processes_that_begin_a_total_together_count_what_was_before_once(database: sa.Engine, tmp_path: Path) -> None:
+    with database.begin() as connection:
+        row = {column.name: "" if isinstance(column.type, sa.Text) else 0 for column in RUNS.columns}
+        row |= {"offline": False, "project": "p", "state": "succeeded", "created_at": time.time()}
+        row |= {"updated_at": time.time(), "origin": "{}", "added": "{}"}
+        spent = Spent(model_calls=20, usd=Decimal("0.105")).to_json()
+        connection.execute(RUNS.insert().values(row | {"run_id": "before", "spent": json.dumps(spent)}))
+        connection.execute(RUNS.insert().values(row | {"run_id": "other", "project": "q", "spent": json.dumps(spent)}))
+    command = [sys.executable, "-c", SPENDER.replace("MONTH", "SEEDED"), str(tmp_path)]
+    spenders = [
+        subprocess.Popen([*command, f"run-{number}"], cwd=APPLICATION, stdout=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]
+    assert sum(len(one.communicate(timeout=90)[0].split()) for one in spenders) == 15
+    total = SEEDED.total(time.time())
+    assert Ledger(database).totals([total])[total].model_calls == 35
+
+
+@pytest.mark.parametrize(
+    ("period", "zone", "begins"),
+    [
+        ("day", "UTC", 1_795_996_800.0),
+        ("day", "Asia/Tokyo", 1_796_050_800.0),
+        ("month", "UTC", 1_793_491_200.0),
+        ("month", "Asia/Tokyo", 1_796_050_800.0),
+    ],
+)
+def test_a_period_begins_at_midnight_of_its_time_zone(period: Any, zone: str, begins: float) -> None:
+    at = 1_796_065_200.0  # 2026-11-30 19:00 UTC
+    assert Shared(Scope(), BudgetSpec(), "project p", period, ZoneInfo(zone)).begins_at(at) == begins
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_private_content_is_shown_by_its_length_alone() -> None:
 
 
 def test_no_canary_is_found_in_anything_that_is_written(tmp_path: Path) -> None:
-    came = run_canaries(tmp_path / "project", secrets=40)
+    came = run_canaries(tmp_path / "project", secrets=40, briefly=True)
     assert came.found == []
     assert came.planted >= 40
     assert came.redactions > 100
@@ -225,7 +225,7 @@ def test_no_canary_is_found_in_anything_that_is_written(tmp_path: Path) -> None:
 
 
 def test_no_private_word_is_found_where_the_journal_is_encrypted(tmp_path: Path) -> None:
-    came = run_private(tmp_path / "project", words=20)
+    came = run_private(tmp_path / "project", words=20, briefly=True)
     assert came.found == []
     assert came.redactions > 20
     assert came.runs == {"told": 0, "large": 0, "waits": 4, "crashes (killed, resumed)": 0}

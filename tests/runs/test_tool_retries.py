@@ -1,5 +1,6 @@
 """Calls of tools that fail: made again where that is declared and harmless, then made with another tool."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from project.errors import AppError
 from tests.lab import Lab
 from tests.runs.crash_points import assert_survives_crashes, chosen, part, reasons
-from tests.runs.scene import effects, step_names, write_project
+from tests.runs.scene import crash_after, effects, step_names, write_project
 from tests.scripted_server import ScriptedServer
 
 TOOLS = '''
@@ -192,6 +193,30 @@ def test_a_tool_with_other_arguments_cannot_stand_in(lab: Lab, noted: Path) -> N
     write_work(lab, "a", {"name": "fetch", "fallback": ["other"]})
     with pytest.raises(AppError, match="`other` cannot stand in for `fetch`: it does not take page"):
         lab.plan()
+
+
+@pytest.mark.parametrize(("most", "said"), [(1, "failed"), (2, "failed 2 times")])
+def test_attempts_are_no_more_than_the_calls_that_are_allowed(lab: Lab, noted: Path, most: int, said: str) -> None:
+    lab.write(policy=json.dumps({"order": [{"tool": "fetch", "at_most": most}]}))
+    write_work(lab, "down", fetching())
+    outcome = lab.run()
+    assert outcome.output == f"Error: fetch {said}: no route to it"
+    assert outcome.partial == (f"work: a tool failed for good: fetch {said}: no route to it",)
+    assert effects(noted) == ["down"] * most
+    names = [name for name in step_names(lab, outcome.run_id) if name.startswith("work/worker")]
+    first = names.index("work/worker/fetch#1")
+    for steps, again in ((first, most), (first + 1, most - 1)):  # a crash in the first attempt, and after it
+        noted.write_text("")
+        crash_after(lab, outcome.run_id, "work", steps)
+        assert lab.resume(outcome.run_id).output == outcome.output
+        assert effects(noted) == ["down"] * again
+
+
+def test_when_its_calls_are_used_up_another_tool_is_called(lab: Lab, noted: Path) -> None:
+    lab.write(policy=json.dumps({"order": [{"tool": "fetch", "at_most": 1}]}))
+    write_work(lab, "down", fetching(fallback=["cached"]))
+    assert lab.run().output == "[fetch failed: no route to it; cached was called in its place]\ncached down"
+    assert effects(noted) == ["down"]
 
 
 def test_a_crash_anywhere_repeats_no_finished_call(lab: Lab, noted: Path, server: ScriptedServer) -> None:
