@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.canaries import EchoServer, found_in, run_canaries, run_private
+from benchmarks.canaries import found_in, run_canaries, run_private
+from benchmarks.canary_scenes import EchoServer
 from project.errors import AppError
 from runs.governed.redaction import without_private
 from runs.told.report import Step
