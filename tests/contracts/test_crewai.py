@@ -19,7 +19,7 @@ def _quiet(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True)
 def _as_through_the_guard(_quiet: None) -> Iterator[None]:
-    # Where runs.workflow is imported already, its hook aborts every call that does not say so.
+    # Where runs.executing.workflow is imported already, its hook aborts every call that does not say so.
     from models import make
 
     token = make._recorder.set([])

@@ -53,7 +53,7 @@ def test_the_command_line_says_that_the_disk_is_full(lab: Lab, farm: Farm) -> No
     lab.run()
     script = (
         "import sys; sys.argv = ['muster', 'run', 'default']\n"
-        "import sqlite3, runs.database as database\n"
+        "import sqlite3, runs.stored.database as database\n"
         "real = database.open_sqlite\n"
         "def small(path):\n"
         "    engine = real(path)\n"
