@@ -26,8 +26,9 @@ def run_tool(seam: Seam, wanted: Wanted, tool: Tool, arguments: dict[str, Any]) 
     before = look_at(context.output_folder)
     here = run.paths.all_here(arguments)
     began = time.monotonic()
-    carries = seam.lane.taint.plus(files_read(seam, tool, arguments)).plus(taint_of(wanted.step, effects_of(tool)))
-    left = _outside(seam, tool, here, carries)
+    places = call_places(here, context.output_folder, tool)
+    carries = seam.lane.taint.plus(files_read(seam, tool, here, places)).plus(taint_of(wanted.step, effects_of(tool)))
+    left = _outside(seam, tool, places, carries)
     run.governor.carried.note(left)  # first: whoever finds the file finds what it carries
     with run.governor.carried.at_work(carries):
         try:
@@ -40,19 +41,20 @@ def run_tool(seam: Seam, wanted: Wanted, tool: Tool, arguments: dict[str, Any]) 
         if files := written_since(before, context.output_folder):
             made["files"] = files
         new = {str(file["path"]) for file in files if file["path"] not in before}
-        read = files_read(seam, tool, arguments, but=new)
+        places = call_places(here, context.output_folder, tool)  # the call itself may have made a link
+        read = files_read(seam, tool, here, places, but=new)
         if (files or left) and run.governor.policy is not None and (told := taint_json(carries.plus(read))):
             made |= left | {"carries": told}
         run.governor.carried.note(made)
     return made | dict.fromkeys(taint_json(read), True)
 
 
-def _outside(seam: Seam, tool: Tool, here: Mapping[str, Any], carries: Taint) -> dict[str, Any]:
+def _outside(seam: Seam, tool: Tool, places: Mapping[str, str], carries: Taint) -> dict[str, Any]:
     """Return what a call's record says of the files that it may leave outside of the run's folder."""
     run = seam.run
     if run.governor.policy is None or not taint_json(carries):
         return {}
-    found = left_by(tool, call_places(here, Path(run.folder, "files"), tool))
+    found = left_by(tool, places)
     return {"outside": [run.paths.told(path) for path in found], "carries": taint_json(carries)} if found else {}
 
 

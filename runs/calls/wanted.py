@@ -37,7 +37,8 @@ def call_now(seam: Seam, wanted: Wanted, arguments: Mapping[str, Any]) -> Call:
     """Return the call as the policy looks at it now: it reads the clock and the disk. Called inside a step only."""
     run, lane, tool = seam.run, seam.lane, wanted.tool
     here, files = run.paths.all_here(arguments), Path(run.folder, "files")
-    carried = files_read(seam, tool, arguments)
+    places = call_places(here, files, tool)
+    carried = files_read(seam, tool, here, places)
     return Call(
         "tool",
         run.run_id,
@@ -52,7 +53,7 @@ def call_now(seam: Seam, wanted: Wanted, arguments: Mapping[str, Any]) -> Call:
         principal=principal_now(seam),
         taint=lane.taint.plus(carried),
         given=tuple(str(value) for value in run.plan.inputs.values()),
-        places=call_places(here, files, tool),
+        places=places,
         other_places=other_places(here, files, tool),
         outward=words_outward(here, files, tool, run.governor.tool(wanted.call.name)),
         confidence=lane.confidence,
@@ -64,14 +65,21 @@ def call_now(seam: Seam, wanted: Wanted, arguments: Mapping[str, Any]) -> Call:
 
 
 def files_read(
-    seam: Seam, tool: Tool | None, arguments: Mapping[str, Any], but: Collection[str] = frozenset()
+    seam: Seam,
+    tool: Tool | None,
+    here: Mapping[str, Any],
+    places: Mapping[str, str],
+    but: Collection[str] = frozenset(),
 ) -> Taint:
-    """Return what a call may have read of the run's files, but of those that itself has made. Called inside a step."""
+    """Return what a call may have read of the run's files, but of those that itself has made. Called inside a step.
+
+    `here` are its arguments with paths as they are on this machine, `places` the paths among them.
+    """
     run = seam.run
     if tool is None or run.governor.policy is None:
         return NO_TAINT
     ground = Ground(Path(run.folder, "files"), run.project, working_folder(), run.paths.here)
-    return run.governor.carried.read_by(tool, run.paths.all_here(arguments), ground, but)
+    return run.governor.carried.read_by(tool, here, ground, places, but)
 
 
 def principal_now(seam: Seam) -> Principal:

@@ -7,6 +7,7 @@ such files is journaled with the call itself. What an earlier run left is not kn
 
 import itertools
 import os
+import re
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from tools.tool import Tool
 _MOST_NAMES = 20
 _MOST_CHARACTERS = 1000
 """Of a text that may be a path."""
+_PLAIN = re.compile(r"[\w@.\-/ ]*")
+"""A text that every program takes for the same path, if it is one."""
 _DOCUMENTS = ("list_documents", "read_document", "search_documents")
 NO_TAINT = Taint()
 """What a line of work begins with that has read nothing."""
@@ -92,11 +95,17 @@ class Carried:
                 self._at_work.pop(number)
 
     def read_by(
-        self, tool: Tool, arguments: Mapping[str, Any], ground: Ground, but: Collection[str] = frozenset()
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Any],
+        ground: Ground,
+        places: Mapping[str, str],
+        but: Collection[str] = frozenset(),
     ) -> Taint:
         """Return what a call may read of the run's files, those left out that are new through the call itself (`but`).
 
-        Looks at the disk, so it is called inside a step only. Raises: nothing.
+        `places` are the paths among its arguments. Looks at the disk, so it is called inside a step only. Raises:
+        nothing.
         """
         if tool.builtin and tool.name not in (*_DOCUMENTS, "shell"):
             return NO_TAINT
@@ -107,7 +116,7 @@ class Carried:
             return NO_TAINT
         if tool.builtin and tool.name in _DOCUMENTS:
             wanted = [taint for path, taint in found if _is_document(path, tool, arguments, ground)]
-        elif _sees_all(tool, arguments, ground):
+        elif _sees_all(tool, places):
             wanted = [taint for _, taint in found]
         else:
             named = _named(tool, arguments, ground)
@@ -151,14 +160,9 @@ def _add(carried: dict[str, Taint], paths: Collection[str], taint: Taint) -> Non
         carried[path] = carried.get(path, NO_TAINT).plus(taint)
 
 
-def _sees_all(tool: Tool, arguments: Mapping[str, Any], ground: Ground) -> bool:
+def _sees_all(tool: Tool, places: Mapping[str, str]) -> bool:
     """Say whether a call may read the run's folder whatever its arguments name."""
-    if tool.effect == "execute" or tool.knows_run:
-        return True
-    return (
-        NOWHERE
-        in places_in({**tool.taken(arguments), **arguments, **tool.settings}, ground.files, ground.working).values()
-    )
+    return tool.effect == "execute" or tool.knows_run or NOWHERE in places.values()
 
 
 def _named(tool: Tool, arguments: Mapping[str, Any], ground: Ground) -> list[str]:
@@ -167,7 +171,10 @@ def _named(tool: Tool, arguments: Mapping[str, Any], ground: Ground) -> list[str
     texts = {text for value in values if isinstance(value, str) and (text := value.strip())}
     root, found = os.path.realpath(ground.files), set[str]()
     for text in (text for text in texts if len(text) <= _MOST_CHARACTERS and "\n" not in text):
+        plain = _PLAIN.fullmatch(text) is not None
         for base in (root, ground.working, str(ground.project)):
+            if plain and not os.path.lexists(os.path.join(base, text)):
+                continue  # most texts name nothing that is there, and to find that out is cheap
             place = places_in({"path": text}, ground.files, base)["path"]
             if place != NOWHERE:
                 found.add(place if is_outside(place) else os.path.normpath(os.path.join(root, place)))
