@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ def run_tool(seam: Seam, wanted: Wanted, tool: Tool, arguments: dict[str, Any]) 
     here = run.paths.all_here(arguments)
     began = time.monotonic()
     places = call_places(here, context.output_folder, tool)
-    carries = seam.lane.taint.plus(files_read(seam, tool, here, places)).plus(taint_of(wanted.step, effects_of(tool)))
+    carries = seam.lane.taint.plus(files_read(seam, tool, here, lambda: places)).plus(
+        taint_of(wanted.step, effects_of(tool))
+    )
     left = _outside(seam, tool, places, carries)
     run.governor.carried.note(left)  # first: whoever finds the file finds what it carries
     with run.governor.carried.at_work(carries):
@@ -41,8 +44,8 @@ def run_tool(seam: Seam, wanted: Wanted, tool: Tool, arguments: dict[str, Any]) 
         if files := written_since(before, context.output_folder):
             made["files"] = files
         new = {str(file["path"]) for file in files if file["path"] not in before}
-        places = call_places(here, context.output_folder, tool)  # the call itself may have made a link
-        read = files_read(seam, tool, here, places, but=new)
+        places_now = partial(call_places, here, context.output_folder, tool)  # the call itself may have made a link
+        read = files_read(seam, tool, here, places_now, but=new)
         if (files or left) and run.governor.policy is not None and (told := taint_json(carries.plus(read))):
             made |= left | {"carries": told}
         run.governor.carried.note(made)

@@ -1,6 +1,6 @@
 """One call that a model wants to make: as its steps tell it, and as the policy looks at it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +38,7 @@ def call_now(seam: Seam, wanted: Wanted, arguments: Mapping[str, Any]) -> Call:
     run, lane, tool = seam.run, seam.lane, wanted.tool
     here, files = run.paths.all_here(arguments), Path(run.folder, "files")
     places = call_places(here, files, tool)
-    carried = files_read(seam, tool, here, places)
+    carried = files_read(seam, tool, here, lambda: places)
     return Call(
         "tool",
         run.run_id,
@@ -68,12 +68,12 @@ def files_read(
     seam: Seam,
     tool: Tool | None,
     here: Mapping[str, Any],
-    places: Mapping[str, str],
+    places: Callable[[], Mapping[str, str]],
     but: Collection[str] = frozenset(),
 ) -> Taint:
     """Return what a call may have read of the run's files, but of those that itself has made. Called inside a step.
 
-    `here` are its arguments with paths as they are on this machine, `places` the paths among them.
+    `here` are its arguments with paths as they are on this machine, `places` gives the paths among them.
     """
     run = seam.run
     if tool is None or run.governor.policy is None:

@@ -99,12 +99,12 @@ class Carried:
         tool: Tool,
         arguments: Mapping[str, Any],
         ground: Ground,
-        places: Mapping[str, str],
+        places: Callable[[], Mapping[str, str]],
         but: Collection[str] = frozenset(),
     ) -> Taint:
         """Return what a call may read of the run's files, those left out that are new through the call itself (`but`).
 
-        `places` are the paths among its arguments. Looks at the disk, so it is called inside a step only. Raises:
+        `places` gives the paths among its arguments. Looks at the disk, so it is called inside a step only. Raises:
         nothing.
         """
         if tool.builtin and tool.name not in (*_DOCUMENTS, "shell"):
@@ -116,10 +116,11 @@ class Carried:
             return NO_TAINT
         if tool.builtin and tool.name in _DOCUMENTS:
             wanted = [taint for path, taint in found if _is_document(path, tool, arguments, ground)]
-        elif _sees_all(tool, places):
+        elif _sees_all(tool, places()):
             wanted = [taint for _, taint in found]
         else:
-            named = _named(tool, arguments, ground)
+            awaited = {name for path, _ in found for name in path.split(os.sep)}
+            named = _named(tool, arguments, ground, awaited)
             wanted = [taint for path, taint in found if any(_lies_in(path, one) for one in named)]
         taint = NO_TAINT
         for one in wanted:
@@ -165,16 +166,19 @@ def _sees_all(tool: Tool, places: Mapping[str, str]) -> bool:
     return tool.effect == "execute" or tool.knows_run or NOWHERE in places.values()
 
 
-def _named(tool: Tool, arguments: Mapping[str, Any], ground: Ground) -> list[str]:
-    """Return the real paths for which the values of a call could stand, from wherever they are meant."""
+def _named(tool: Tool, arguments: Mapping[str, Any], ground: Ground, awaited: Collection[str]) -> list[str]:
+    """Return the real paths for which the values of a call could stand, from wherever they are meant.
+
+    `awaited` are the names of what carries something, there already or not.
+    """
     values = [leaf.value for leaf in leaves({**tool.taken(arguments), **arguments, **tool.settings})]
     texts = {text for value in values if isinstance(value, str) and (text := value.strip())}
     root, found = os.path.realpath(ground.files), set[str]()
     for text in (text for text in texts if len(text) <= _MOST_CHARACTERS and "\n" not in text):
-        plain = _PLAIN.fullmatch(text) is not None
+        plain, name = _PLAIN.fullmatch(text) is not None, os.path.basename(os.path.normpath(text))
         for base in (root, ground.working, str(ground.project)):
-            if plain and not os.path.lexists(os.path.join(base, text)):
-                continue  # most texts name nothing that is there, and to find that out is cheap
+            if plain and name not in awaited and not os.path.lexists(os.path.join(base, text)):
+                continue  # it names nothing that is there, nor what another call is about to write
             place = places_in({"path": text}, ground.files, base)["path"]
             if place != NOWHERE:
                 found.add(place if is_outside(place) else os.path.normpath(os.path.join(root, place)))

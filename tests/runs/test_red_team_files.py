@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from runs.governed.carried import Carried, Ground
 from tests.lab import Lab
 from tests.runs.gate_scene import call, the_question
 from tests.runs.scene import READ_AND_TELL, write_project
 from tests.runs.test_fork import fork
 from tests.scripted_server import ScriptedServer
+from tools.tool import Tool
 
 KEY = "MUSTER_JOURNAL_KEY=a-key-for-tests-0123456789abcdef\n"
 FILES = '''
@@ -287,3 +289,20 @@ def test_the_account_of_a_run_s_files_is_plain_json(world: Lab) -> None:
     write(world, {"look": LOOK})
     record = next(step.record for step in world.steps(world.run().run_id) if "files" in step.record)
     assert json.loads(json.dumps(record["carries"])) == record["carries"]
+
+
+def test_a_file_that_is_about_to_be_written_is_known_by_its_name(tmp_path: Path) -> None:
+    def call(_arguments: dict[str, Any], _context: Any) -> str:
+        return ""
+
+    tool = Tool("post", "Post.", {}, "send", "once", "trusted", False, 1.0, lambda _: [], call, knows_run=False)
+    files, link = tmp_path / "run" / "files", tmp_path / "link"
+    (tmp_path / "real").mkdir()
+    link.symlink_to(tmp_path / "real")
+    files.mkdir(parents=True)
+    carried, ground = Carried(), Ground(files, tmp_path, str(tmp_path))
+    written = {"outside": [str(tmp_path / "real" / "new" / "a.txt")], "carries": {"private": ["x"]}}
+    carried.note(written)
+    named = ("real/new/a.txt", "link/new/a.txt", str(link / "new"), "./real/new/../new/a.txt", "a.txt", "other/b.txt")
+    found = [bool(carried.read_by(tool, {"text": text}, ground, dict).private) for text in named]
+    assert found == [True, True, True, True, False, False]
