@@ -38,7 +38,7 @@ def places_in(arguments: Mapping[str, Any], folder: Path, base: str | None = Non
             place = leaf.place
             while place in found:  # nested names can read like others: none may hide another
                 place += "'"
-            found[place] = _resolve(leaf.value, root, root if base is None else base)
+            found[place] = place_of(leaf.value, root, root if base is None else base)
     return found
 
 
@@ -61,7 +61,8 @@ def _first_folder(text: str) -> str:
     return f"/{first[:255]}" if first else "/\1"
 
 
-def _resolve(value: Any, root: str, base: str) -> str:
+def place_of(value: Any, root: str, base: str) -> str:
+    """Return one path as `places_in` does. `root` is the real folder; relative ones are taken from `base`."""
     if not isinstance(value, str) or "\0" in value or len(value) > _MOST_CHARACTERS:
         return NOWHERE
     text = value.strip()

@@ -131,6 +131,10 @@ class Tool:
     undo: Undo | None = None
     """Takes a call back, and says so: arguments, the call's result, context."""
 
+    def whole(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all the arguments of a call: those given, what YAML fixes, and what the tool takes by itself."""
+        return {**self.taken(arguments), **arguments, **self.settings}
+
     def check(self, arguments: object) -> list[str]:
         """Say what is wrong with an agent's arguments, so that it can mend them; [] when nothing is."""
         return self.checker(arguments)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from policy.decide import Taint
-from policy.places import NOWHERE, is_outside, places_in
+from policy.places import NOWHERE, is_outside, place_of
 from policy.values import leaves
 from runs.stored.left_files import MOST_FILES, look_at
 from tools.tool import Tool
@@ -171,7 +171,7 @@ def _named(tool: Tool, arguments: Mapping[str, Any], ground: Ground, awaited: Co
 
     `awaited` are the names of what carries something, there already or not.
     """
-    values = [leaf.value for leaf in leaves({**tool.taken(arguments), **arguments, **tool.settings})]
+    values = [leaf.value for leaf in leaves(tool.whole(arguments))]
     texts = {text for value in values if isinstance(value, str) and (text := value.strip())}
     root, found = os.path.realpath(ground.files), set[str]()
     for text in (text for text in texts if len(text) <= _MOST_CHARACTERS and "\n" not in text):
@@ -179,7 +179,7 @@ def _named(tool: Tool, arguments: Mapping[str, Any], ground: Ground, awaited: Co
         for base in (root, ground.working, str(ground.project)):
             if plain and name not in awaited and not os.path.lexists(os.path.join(base, text)):
                 continue  # it names nothing that is there, nor what another call is about to write
-            place = places_in({"path": text}, ground.files, base)["path"]
+            place = place_of(text, root, base)
             if place != NOWHERE:
                 found.add(place if is_outside(place) else os.path.normpath(os.path.join(root, place)))
     return sorted(found)

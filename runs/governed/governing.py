@@ -160,7 +160,7 @@ def call_places(arguments: Mapping[str, Any], folder: Path, tool: Tool | None = 
     are those of the project.
     """
     if tool is not None and not tool.builtin:
-        arguments = {**tool.taken(arguments), **arguments, **tool.settings}
+        arguments = tool.whole(arguments)
     return places_in(arguments, folder, None if tool is None or tool.knows_run else working_folder())
 
 
